@@ -1,2 +1,6 @@
-# Every server: how it is reached by Salt, its clock and its operators. Sites override in site.sls.
-{}
+# Every server, whatever its role. A site's own values (operators, for one) go to site.sls.
+base:
+  journal_max_use: 1G
+  own_clock: True           # False in a container, whose clock is its machine's
+  operators: {}             # name: {fullname, uid, ssh_keys: [...]}
+  former_operators: []      # names that may no longer log in

@@ -5,6 +5,8 @@
 {%- set environment = opts.get('idr_environment', 'idr') %}
 {%- import_yaml 'environments/' ~ environment ~ '.sls' as here %}
 base:
+  '{{ environment }}-proxy_master':     # the master itself, while it orchestrates
+    - environments.{{ environment }}
 {%- for id, server in here.environment.servers.items() %}
 {%- set prefix = id[:-(server.role | length) - 1] %}
   '{{ id }}':

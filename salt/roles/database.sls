@@ -3,4 +3,4 @@ include:
   - base
   - storage.mounted
   - postgresql.running
-  - firewall.database
+  - firewall.running

@@ -3,4 +3,4 @@ include:
   - base
   - storage.mounted
   - docker.running
-  - firewall.dockermanager
+  - firewall.running

@@ -6,4 +6,4 @@ include:
   - omero_server.running
   - omero_web.running
   - omero_web.served
-  - firewall.omero
+  - firewall.running

@@ -4,4 +4,4 @@ include:
   - storage.mounted
   - nginx.running
   - salt_master.running
-  - firewall.proxy
+  - firewall.running

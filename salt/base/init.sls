@@ -1,0 +1,7 @@
+# What every server has: names, a journal that outlives a reboot, the time, its operators and its Salt minion.
+include:
+  - base.hosts
+  - base.journald
+  - base.time
+  - base.operators
+  - salt_minion.running

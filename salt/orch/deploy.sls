@@ -1,0 +1,54 @@
+# A deploy of the whole environment, in the order of its dependencies. Each step ends when what it configured is ready,
+# so the next one finds it. A plain highstate of everything at once ends in the same place; this one says more on the way.
+#
+#   salt-run state.orchestrate orch.deploy
+{%- set environment = pillar['environment'] %}
+{%- macro servers(role) %}{{ environment.servers | dictsort | selectattr('1.role', 'equalto', role) | map(attribute=0) | list | json }}{% endmacro %}
+
+Everything is ready for a deploy of {{ environment.name }}:
+  salt.runner:
+    - name: environment.check
+    - env: {{ environment.name }}
+    - failhard: True
+
+Databases first, since OMERO waits for them:
+  salt.state:
+    - tgt: {{ servers('database') }}
+    - tgt_type: list
+    - highstate: True
+    - require:
+      - salt: Everything is ready for a deploy of {{ environment.name }}
+
+OMERO, on the production and the analysis side:
+  salt.state:
+    - tgt: {{ servers('omero') }}
+    - tgt_type: list
+    - highstate: True
+    - require:
+      - salt: Databases first, since OMERO waits for them
+
+Docker, for the analysis side's users:
+  salt.state:
+    - tgt: {{ servers('dockermanager') }}
+    - tgt_type: list
+    - highstate: True
+    - require:
+      - salt: Everything is ready for a deploy of {{ environment.name }}
+
+The proxy last, in front of what is ready:
+  salt.state:
+    - tgt: {{ servers('proxy') }}
+    - tgt_type: list
+    - highstate: True
+    - require:
+      - salt: OMERO, on the production and the analysis side
+      - salt: Docker, for the analysis side's users
+
+The page is there, through the cache:
+  salt.function:
+    - name: nginx_cache.refresh
+    - tgt: {{ servers('proxy') }}
+    - tgt_type: list
+    - arg: [['/webclient/userdata/?experimenter=-1']]
+    - require:
+      - salt: The proxy last, in front of what is ready

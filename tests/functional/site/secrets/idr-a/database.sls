@@ -1,0 +1,4 @@
+secrets:
+  database:
+    password: not-a-secret-idr-a-omero
+    readonly_password: not-a-secret-idr-a-readonly

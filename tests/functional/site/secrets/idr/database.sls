@@ -1,0 +1,4 @@
+secrets:
+  database:
+    password: not-a-secret-idr-omero
+    readonly_password: not-a-secret-idr-readonly

@@ -1,0 +1,4 @@
+secrets:
+  omero:
+    root_password: not-a-secret-idr-root
+    public_password: not-a-secret-idr-public

@@ -1,0 +1,115 @@
+"""
+The real thing: one lab per session, brought up by the product's own commands. Each test leaves it as it found it.
+
+A machine that can't have a lab fails here with the list of what it lacks; a lab that didn't run was not tested.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CTL = ROOT / "lab/ctl"
+PUBLIC = "198.51.100.10"
+SERVERS = ("idr-proxy", "idr-omero", "idr-database", "idr-a-omero", "idr-a-database", "idr-a-dockermanager")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a client saw: status 0 is no answer at all."""
+
+    status: int
+    headers: dict[str, str]
+    body: str
+
+    @property
+    def cache(self) -> str:
+        return self.headers.get("x-proxy-cache", "")
+
+
+@dataclass(frozen=True)
+class Failed(Exception):
+    """A command in the lab that ended with another code than zero."""
+
+    command: str
+    code: int
+    output: str
+
+
+class Lab:
+    """The lab as its two kinds of users see it: from outside, and inside a server."""
+
+    def _run(self, *command: str, check: bool, seconds: float, stdin: str | None = None) -> subprocess.CompletedProcess:
+        done = subprocess.run(
+            [str(CTL), *command], capture_output=True, text=True, errors="replace", timeout=seconds, input=stdin or ""
+        )
+        if check and done.returncode:
+            raise Failed(" ".join(command), done.returncode, done.stdout + done.stderr)
+        return done
+
+    def exec(self, server: str, *command: str, check: bool = True, seconds: float = 120, stdin: str | None = None):
+        """Run a command as root in a server."""
+        return self._run("exec", server, *command, check=check, seconds=seconds, stdin=stdin)
+
+    def sh(self, server: str, script: str, **kwargs) -> str:
+        """Run a shell script as root in a server and return what it said."""
+        return self.exec(server, "bash", "-ec", script, **kwargs).stdout.strip()
+
+    def outside(self, *command: str, check: bool = True, seconds: float = 120, stdin: str | None = None):
+        """Run a command as the operator at the seat outside."""
+        return self._run("outside", *command, check=check, seconds=seconds, stdin=stdin)
+
+    def ctl(self, *command: str, seconds: float = 600):
+        return self._run(*command, check=True, seconds=seconds)
+
+    def get(self, path: str, base: str = f"https://{PUBLIC}", *options: str) -> Answer:
+        """GET from outside; redirects are answers, not followed."""
+        done = self.outside("curl", "-ksSi", "--max-time", "60", *options, base + path, check=False)
+        return answer(done.stdout)
+
+    def salt(self, target: str, function: str, *args: str, seconds: float = 600) -> dict:
+        """Run an execution function on the master and return {minion: result}."""
+        as_list = ["-L"] if "," in target else []
+        done = self.exec(
+            "idr-proxy", "salt", "--out=json", "--static", *as_list, target, function, *args,
+            check=False, seconds=seconds,
+        )  # fmt: skip
+        return json.loads(done.stdout[done.stdout.index("{") :])
+
+    def operator(self, *command: str, seconds: float = 900, check: bool = True):
+        """Run a command of the checkout's own environment at the seat, e.g. ``salt-run environment.enrol idr``."""
+        return self.outside(f".venv/bin/{command[0]}", *command[1:], seconds=seconds, check=check)
+
+
+def answer(text: str) -> Answer:
+    """Parse what ``curl -i`` printed."""
+    while True:
+        head, _, body = text.replace("\r\n", "\n").partition("\n\n")
+        lines = head.splitlines()
+        if not lines:
+            return Answer(0, {}, "")
+        status = int(lines[0].split()[1])
+        if status not in (100, 103):
+            break
+        text = body
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
+    return Answer(status, headers, body)
+
+
+@pytest.fixture(scope="session")
+def lab() -> Lab:
+    missing = subprocess.run([str(CTL), "check"], capture_output=True, text=True)
+    assert missing.returncode == 0, f"no lab can run on this machine:\n{missing.stdout}{missing.stderr}"
+    subprocess.run([str(CTL), "up"], check=True)
+    return Lab()
+
+
+@pytest.fixture(scope="session")
+def image(lab) -> int:
+    """The id of an image of the lab's study."""
+    return json.loads(lab.get("/api/v0/m/images/?limit=1").body)["data"][0]["@id"]

@@ -1,0 +1,102 @@
+"""What the document promises of the cache: stale until refreshed on 9000, and a complete refresh that nobody notices."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+
+import pytest
+
+from .conftest import PUBLIC, Failed, answer
+
+pytestmark = pytest.mark.lab
+
+
+@contextlib.contextmanager
+def renamed(lab, image: int, name: str):
+    """The image has another name in OMERO's database for a while."""
+
+    def rename(to: str) -> None:
+        lab.exec(
+            "idr-database", "runuser", "-u", "postgres", "--", "psql", "-qd", "idr", "-v", f"name={to}",
+            stdin=f"UPDATE image SET name = :'name' WHERE id = {image};",
+        )  # fmt: skip
+
+    before = lab.sh("idr-database", f"runuser -u postgres -- psql -Atd idr -c 'SELECT name FROM image WHERE id = {image}'")
+    rename(name)
+    try:
+        yield before
+    finally:
+        rename(before)
+        lab.salt("idr-proxy", "nginx_cache.refresh", f'["{details(image)}"]')
+
+
+def details(image: int) -> str:
+    return f"/webclient/metadata_details/image/{image}/"
+
+
+def through_tunnel(lab, path: str):
+    """A request to port 9000 as the document says: through an SSH tunnel, by the name of the tunnel's own end."""
+    script = f"""
+        ssh -fN -o ExitOnForwardFailure=yes -M -S /tmp/tunnel -L 9000:localhost:9000 root@{PUBLIC}
+        trap 'ssh -q -S /tmp/tunnel -O exit root@{PUBLIC} 2>/dev/null' EXIT
+        curl -sSi --max-time 60 http://localhost:9000{path}"""
+    return answer(lab.outside("bash", "-ec", script).stdout)
+
+
+def test_a_change_is_stale_until_9000_is_asked_and_other_entries_stay(lab, image):
+    other = f"/webgateway/render_thumbnail/{image}/"
+    for _ in range(2):
+        lab.get(details(image)), lab.get(other)
+    with renamed(lab, image, "renamed by a test"):
+        stale = lab.get(details(image))
+        assert stale.cache == "HIT" and "renamed by a test" not in stale.body
+        refreshed = through_tunnel(lab, details(image))
+        assert refreshed.status == 200 and "renamed by a test" in refreshed.body
+        fresh = lab.get(details(image))
+        assert fresh.cache == "HIT" and "renamed by a test" in fresh.body
+        assert "localhost" not in fresh.body
+        assert lab.get(other).cache == "HIT"
+
+
+def test_nginx_cache_refreshes_and_proves_it(lab, image):
+    lab.get(details(image))
+    with renamed(lab, image, "renamed by another test"):
+        result = lab.salt("idr-proxy", "nginx_cache.refresh", f'["{details(image)}"]')["idr-proxy"]
+        assert not result["failed"], result
+        fresh = lab.get(details(image))
+        assert fresh.cache == "HIT" and "renamed by another test" in fresh.body
+
+
+def test_a_complete_refresh_under_load_fails_no_request(lab, image):
+    path = f"/webgateway/render_thumbnail/{image}/"
+    lab.get(path)
+    load = threading.Thread(target=lambda: results.append(under_load(lab, path, seconds=12)))
+    results: list[dict[str, int]] = []
+    load.start()
+    planned = lab.salt("idr-proxy", "nginx_cache.purge", "test=True")["idr-proxy"]
+    purged = lab.salt("idr-proxy", "nginx_cache.purge")["idr-proxy"]
+    load.join()
+    assert sum(zone["entries"] for zone in planned.values()) > 0
+    assert sum(zone["entries"] for zone in purged.values()) > 0
+    assert set(results[0]) == {"200"}, results
+    assert results[0]["200"] > 50
+    lab.sh("idr-proxy", "test -d /var/cache/nginx/omerothumbnail")
+
+
+def under_load(lab, path: str, seconds: int) -> dict[str, int]:
+    """How often each status came back while requests went on from outside."""
+    script = f"""
+        end=$((SECONDS + {seconds}))
+        while [ $SECONDS -lt $end ]; do
+            curl -ksS -o /dev/null -w '%{{http_code}}\\n' https://{PUBLIC}{path} https://{PUBLIC}/webclient/userdata/ || echo failed
+        done"""
+    codes = lab.outside("bash", "-c", script, seconds=seconds + 60).stdout.split()
+    return {code: codes.count(code) for code in set(codes)}
+
+
+def test_an_unknown_zone_is_refused_in_one_line(lab):
+    with pytest.raises(Failed) as refused:
+        lab.exec("idr-proxy", "salt-call", "nginx_cache.purge", "zone=../../etc")
+    assert refused.value.code != 0
+    assert "Traceback" not in refused.value.output

@@ -1,0 +1,92 @@
+"""What is configured stays configured: a second highstate changes nothing, whatever happened in between."""
+
+from __future__ import annotations
+
+import pytest
+
+from .conftest import SERVERS
+
+pytestmark = pytest.mark.lab
+
+
+def changes(lab) -> dict[str, list[str]]:
+    """What a highstate of all servers changed or failed at, by server."""
+    results = lab.salt(",".join(SERVERS), "state.highstate", seconds=1200)
+    assert set(results) == set(SERVERS)
+    wrong = {}
+    for server, states in results.items():
+        assert isinstance(states, dict), f"{server}: {states}"
+        bad = [f"{s['__id__']}: {s['comment']} {s['changes']}" for s in states.values() if s["changes"] or not s["result"]]
+        if bad:
+            wrong[server] = bad
+    return wrong
+
+
+def test_a_second_highstate_changes_nothing(lab):
+    assert changes(lab) == {}
+
+
+def test_nor_after_a_reboot_of_all(lab, image):
+    lab.ctl("reboot", *SERVERS)
+    lab.operator("salt-run", "environment.enrol", "idr")
+    assert changes(lab) == {}
+    assert lab.get(f"/webgateway/render_image/{image}/0/0/?dummy=reboot").status == 200
+
+
+MANIFEST = "cd /data && find . -printf '%p %U:%G %m %y\\n' -type f -exec sha256sum {} + | sort"
+IDENTITY = "pg_controldata /var/lib/pgsql/15/data | grep 'system identifier'"
+ROWS = """
+    SELECT table_name, (xpath('/row/n/text()', query_to_xml(format('SELECT count(*) AS n FROM %I', table_name), false, true, '')))[1]
+    FROM information_schema.tables WHERE table_schema = 'public' AND table_type = 'BASE TABLE'
+    AND table_name IN ('image', 'plate', 'screen', 'well', 'pixels', 'originalfile', 'experimenter', 'dbpatch') ORDER BY 1;"""
+
+
+def rows(lab) -> str:
+    return lab.exec("idr-database", "runuser", "-u", "postgres", "--", "psql", "-Atd", "idr", stdin=ROWS).stdout
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_servers_made_anew_take_the_existing_data_as_it_is(lab, image, how):
+    """The document: it is sufficient to restore these directories into a clean server before running the deployment."""
+    lab.salt("idr-omero", "service.stop", "omero-web")
+    lab.salt("idr-omero", "service.stop", "omero-server")
+    before = lab.sh("idr-omero", MANIFEST), lab.sh("idr-database", f"PATH=$PATH:/usr/lib/postgresql/15/bin; {IDENTITY}"), rows(lab)
+    if how == "kill":
+        lab.ctl("kill", "idr-omero", "idr-database")
+    lab.ctl("remake", "idr-omero", "idr-database")
+    # other passwords than the data was made with, as for the data of another installation
+    lab.sh("idr-proxy", "rm /etc/idr/pillar/secrets/idr/*.sls")
+
+    refused = lab.operator("salt-run", "environment.enrol", "idr", "apply=True", check=False)
+    assert refused.returncode != 0 and "replace=" in refused.stdout + refused.stderr
+    lab.operator("salt-run", "environment.enrol", "idr", "apply=True", "replace=idr-omero,idr-database")
+    deployed = lab.exec("idr-proxy", "salt-run", "--out=json", "state.orchestrate", "orch.deploy", check=False, seconds=1200)
+    assert deployed.returncode == 0, deployed.stdout[-4000:]
+
+    assert lab.sh("idr-omero", MANIFEST) == before[0]
+    assert lab.sh("idr-database", f"PATH=$PATH:/usr/lib/postgresql/15/bin; {IDENTITY}") == before[1]
+    assert rows(lab) == before[2]
+    assert lab.get(f"/webgateway/render_image/{image}/0/0/?dummy={how}").status == 200
+    assert changes(lab) == {}
+
+
+def test_every_index_is_sound(lab):
+    said = lab.exec("idr-database", "runuser", "-u", "postgres", "--", "pg_amcheck", "--install-missing", "-d", "idr", check=False)
+    assert said.returncode == 0, said.stdout + said.stderr
+
+
+SEARCH = """
+read -r word
+{ grep -rlF -e "$word" /var/log /var/cache/salt/master/jobs /srv/idr 2>/dev/null
+  journalctl -q --no-pager | grep -F -e "$word"
+  cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -F -e "$word"; } | head -3
+"""
+
+
+def test_no_secret_is_in_any_log_job_event_or_command_line(lab):
+    secrets = lab.salt("idr-omero", "pillar.get", "secrets")["idr-omero"]
+    words = [word for group in secrets.values() for word in group.values() if word != "public"]
+    assert len(words) >= 2
+    for server in SERVERS:
+        for word in words:
+            assert lab.exec(server, "bash", "-c", SEARCH, stdin=word + "\n", check=False).stdout == "", server

@@ -25,7 +25,7 @@ def test_a_role_renders(loaders, server, os_family):
 @pytest.mark.parametrize("server", servers())
 def test_the_firewall_is_one_that_nft_accepts(loaders, server, tmp_path):
     host = loaders(server)
-    pillar = host.modules.pillar.items()
+    pillar = host.modules.pillar.items(unmask=True)
     rules = tmp_path / "firewall.nft"
     host.modules.cp.get_template(
         "salt://firewall/files/firewall.nft.j2", str(rules), server=pillar["server"], environment=pillar["environment"]

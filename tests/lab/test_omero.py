@@ -60,7 +60,7 @@ def test_an_administrator_logs_in_on_idr_omero_through_the_proxy(lab):
 
 
 def secret(lab, name: str) -> str:
-    return lab.salt("idr-omero", "pillar.get", f"secrets:omero:{name}")["idr-omero"]
+    return lab.salt("idr-omero", "pillar.get", f"secrets:omero:{name}", "unmask=True")["idr-omero"]
 
 
 def test_web_login_through_a_tunnel_works_and_leaves_nothing_in_the_cache(lab):

@@ -1,0 +1,24 @@
+"""
+What keeps a server from being configured, found without touching it and all at once: the gate before a deploy.
+"""
+
+
+def problems():
+    """
+    One line for each thing that would make a highstate of this server fail or do harm; empty when it's ready.
+
+    Asks for pillar that doesn't render, states that don't render, and data volumes that can't be used as they are.
+    States are rendered here and thrown away: what they contain may be secret and stays on the server.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' readiness.problems
+    """
+    found = [f"{__opts__['id']}: pillar: {error}" for error in __pillar__.get("_errors", ())]
+    if found:
+        return found
+    rendered = __salt__["state.show_lowstate"]()
+    found += [f"{__opts__['id']}: states: {error}" for error in rendered if not isinstance(error, dict)]
+    return found + __salt__["data_volume.problems"]()

@@ -53,7 +53,7 @@ def database_ready(name, database, wait=300):
         return _state(name, False, _last_line(checked), {})
     changes = {"schema": {"old": None, "new": "made by omero db script"}}
     if __opts__["test"]:
-        return _state(name, None, f"{database['name']} on {database['host']} is empty: its schema would be made", changes)
+        return _state(name, None, f"{database['name']} on {database['host']} would get its schema", changes)
     try:
         _make_schema(database)
     except CommandExecutionError as failure:
@@ -215,7 +215,7 @@ def _environment(database):
 
 
 def _hashes(password, number):
-    """What OMERO stores for a user's password: MD5 of the user's number as eight bytes and the password; formerly not."""
+    """What OMERO stores: MD5 of the user's number as eight bytes and the password, formerly of the password alone."""
     salted = hashlib.md5(struct.pack(">q", number) + password.encode())
     return [base64.b64encode(digest.digest()).decode() for digest in (salted, hashlib.md5(password.encode()))]
 

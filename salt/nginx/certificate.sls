@@ -21,7 +21,11 @@ the supplied certificate is in place:
       - secrets:tls:fullchain
     - mode: '0600'
     - show_changes: False
-    - check_cmd: sh -c 'test "$(openssl pkey -in "$0" -pubout)" = "$(openssl x509 -in "$0" -noout -pubkey)" || { echo "secrets:tls:privkey is not the key of the first certificate in secrets:tls:fullchain"; exit 1; }'
+    # a key and a certificate that don't belong together: the file is handed over as $0
+    - check_cmd: >-
+        sh -c 'key="$(openssl pkey -in "$0" -passin pass: -pubout)" &&
+        test "$key" = "$(openssl x509 -in "$0" -noout -pubkey)" ||
+        { echo "secrets:tls:privkey is not the key of the first certificate in secrets:tls:fullchain"; exit 1; }'
     - require:
       - file: certificates have a directory of their own
 

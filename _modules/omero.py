@@ -291,9 +291,9 @@ def _session():
             "HOME": directory,
             "OMERODIR": "/opt/omero/server/OMERO.server",
             "OMERO_SESSIONDIR": directory,
-            "OMERO_PASSWORD": __salt__["pillar.get"]("secrets:omero:public_password", ""),
+            "OMERO_PASSWORD": __salt__["pillar.get"]("secrets:omero:public_password", "", unmask=True),
         }
-        user = __salt__["pillar.get"]("omero:public:user", "public")
+        user = __salt__["pillar.get"]("omero:public:user", "public", unmask=True)
         logged_in = False
         for command in (["login", "-q", "-C", "-s", "127.0.0.1", "-p", "4064", "-u", user], ["logout"]):
             done = subprocess.run(

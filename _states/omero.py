@@ -77,7 +77,7 @@ def password_set(name, user, pillar_key, database):
             - pillar_key: secrets:omero:root_password
             - database: {host: idr-database, port: 5432, name: idr, user: omero, passfile: /opt/omero/.../pgpass}
     """
-    password = __salt__["pillar.get"](pillar_key)
+    password = _pillar(pillar_key)
     if not password:
         return _state(name, False, f"Pillar has no {pillar_key}", {})
     try:
@@ -194,7 +194,7 @@ def _as_root_of_omero(command, pillar_key, database):
         [OMERO, *command, *with_login],
         database,
         timeout=120,
-        OMERO_PASSWORD=__salt__["pillar.get"](pillar_key) or "",
+        OMERO_PASSWORD=_pillar(pillar_key),
         OMERO_SESSIONDIR="/var/lib/omero-server/salt-sessions",
     )
 
@@ -212,6 +212,10 @@ def _environment(database):
         "PGPASSFILE": database["passfile"],
         "PGCONNECT_TIMEOUT": "5",
     }
+
+
+def _pillar(key):
+    return __salt__["pillar.get"](key, "", unmask=True)  # to a module, pillar shows asterisks otherwise
 
 
 def _hashes(password, number):

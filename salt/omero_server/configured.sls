@@ -1,6 +1,6 @@
 # OMERO.server's configuration, whole: the unit drops what is set and loads these files in order before every start,
 # so what someone set by hand with `omero config set` is gone then. Also the data directories, where there are none yet.
-{%- from 'omero/map.jinja' import family, omero, server, database with context %}
+{%- from 'omero/map.jinja' import omero, database with context %}
 include:
   - storage.mounted
   - omero.given
@@ -32,7 +32,6 @@ OMERO.server's configuration is this:
     - name: {{ files }}/10-server.omero
     - source: salt://omero_server/files/10-server.omero.j2
     - template: jinja
-    - context: {{ {'omero': omero, 'database': database} | json }}
     - require:
       - file: OMERO.server's configuration has a directory
     - require_in:
@@ -58,7 +57,6 @@ psql knows its database's password:
     - name: {{ database.passfile }}
     - source: salt://omero_server/files/pgpass.j2
     - template: jinja
-    - context: {{ {'database': database} | json }}
     - user: omero-server
     - group: omero-server
     - mode: '0600'
@@ -117,7 +115,6 @@ OMERO.server's unit is in place:
     - name: /etc/systemd/system/omero-server.service
     - source: salt://omero_server/files/omero-server.service.j2
     - template: jinja
-    - context: {{ {'database': database, 'data': data} | json }}
 
 systemd knows OMERO.server's unit:
   module.run:

@@ -1,5 +1,4 @@
 # OMERO.web's configuration, whole: the unit drops what is set and loads these files in order before every start.
-{%- from 'omero/map.jinja' import omero, server with context %}
 include:
   - omero.given
   - omero_web.installed
@@ -31,7 +30,6 @@ OMERO.web's configuration has {{ name }}:
     - name: {{ files }}/{{ name }}.omero
     - source: salt://omero_web/files/{{ name }}.omero.j2
     - template: jinja
-    - context: {{ {'omero': omero, 'server': server} | json }}
     - require:
       - file: OMERO.web's configuration has a directory
     - require_in:

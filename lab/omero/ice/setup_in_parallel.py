@@ -4,9 +4,9 @@ import os
 import runpy
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from distutils.ccompiler import CCompiler
 
 import setuptools  # noqa: F401  (brings the distutils that Python 3.12 no longer has)
-from distutils.ccompiler import CCompiler
 
 
 def compile_in_parallel(self, sources, output_dir=None, macros=None, include_dirs=None, debug=0,

@@ -1,0 +1,56 @@
+"""IQuery: objects and values by HQL."""
+import omero
+
+from ..graph import entities, parameters_of, projection
+from ..hql import NotSupported, translate
+from ..model import ENTITIES
+from .base import Service
+
+
+class Query(Service):
+    """Queries. Paging counts objects, or rows where values are selected."""
+
+    def get(self, kind, identity):
+        found = self.find(kind, identity)
+        if found is None:
+            raise omero.ValidationException("", "", f"No {kind} with the id {identity}")
+        return found
+
+    def find(self, kind, identity):
+        return next(iter(self.objects(f"select o from {self._class(kind)} o where o.id = :id", id=identity)), None)
+
+    def findAll(self, kind, paging):
+        return self.objects(f"select o from {self._class(kind)} o order by o.id")
+
+    def findByString(self, kind, field, value):
+        return next(iter(self.findAllByString(kind, field, value, True, None)), None)
+
+    def findAllByString(self, kind, field, value, case_sensitive, paging):
+        if case_sensitive:
+            return self.objects(f"select o from {self._class(kind)} o where o.{field} = :value", value=value)
+        return self.objects(f"select o from {self._class(kind)} o where lower(o.{field}) = :value", value=value.lower())
+
+    def findByQuery(self, query, parameters):
+        found = self.findAllByQuery(query, parameters)
+        if len(found) > 1:
+            raise omero.ValidationException("", "", f"the query has {len(found)} results, not one")
+        return found[0] if found else None
+
+    def findAllByQuery(self, query, parameters):
+        values, offset, limit = parameters_of(parameters)
+        with self.database.cursor() as cursor:
+            found = entities(cursor, self.session, translate(query, values, self.session.visible_groups))
+        return found[offset:] if limit is None else found[offset:offset + limit]
+
+    def projection(self, query, parameters):
+        values, offset, limit = parameters_of(parameters)
+        with self.database.cursor() as cursor:
+            rows = projection(cursor, self.session, translate(query, values, self.session.visible_groups))
+        return rows[offset:] if limit is None else rows[offset:offset + limit]
+
+    @staticmethod
+    def _class(name):
+        name = name.rsplit(".", 1)[-1]
+        if name not in ENTITIES:
+            raise NotSupported(f"the class {name}")
+        return name

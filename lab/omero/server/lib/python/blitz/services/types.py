@@ -1,0 +1,21 @@
+"""ITypes: the values of enumerations."""
+from ..hql import NotSupported
+from ..model import ENUMERATIONS
+from .base import Service
+
+
+class Types(Service):
+    """Enumerations."""
+
+    def allEnumerations(self, kind):
+        return self.objects(f"select e from {self._kind(kind)} e order by e.id")
+
+    def getEnumeration(self, kind, value):
+        return next(iter(self.objects(f"select e from {self._kind(kind)} e where e.value = :value", value=value)), None)
+
+    @staticmethod
+    def _kind(kind):
+        kind = kind.rsplit(".", 1)[-1]
+        if kind not in ENUMERATIONS:
+            raise NotSupported(f"the enumeration {kind}")
+        return kind

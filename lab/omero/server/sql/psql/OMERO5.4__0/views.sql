@@ -1,0 +1,1 @@
+-- What the real views.sql has for its indexer and its counts has no reader here.

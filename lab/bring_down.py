@@ -1,0 +1,41 @@
+"""`down`, which keeps the hosts' disks, and `destroy`, which keeps nothing but the cache."""
+
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+
+from lab import cgroups, downloads, hosts, leftovers, network, volumes
+from lab.settings import HOSTS, STATE, VOLUMES
+from lab.shell import LabError
+
+
+def down():
+    """Power every host off and take the networks away. Hosts and volumes keep what they wrote."""
+    directories = made_hosts()
+    with ThreadPoolExecutor(max(1, len(directories))) as pool:
+        list(pool.map(hosts.stop, directories))
+    downloads.down()
+    network.down()
+
+
+def destroy():
+    """
+    End everything of the lab at once and delete it, whatever state it is in; the cache stays.
+
+    Refuses with what is left when something is.
+    """
+    if cgroups.hierarchy():
+        cgroups.end(cgroups.group())
+    for directory in made_hosts():
+        hosts.end(directory)
+    volumes.detach(VOLUMES)
+    network.down()
+    if STATE.exists():
+        shutil.rmtree(STATE)
+    left = leftovers.leftovers()
+    if left:
+        raise LabError("still there:\n" + "\n".join(left))
+
+
+def made_hosts():
+    """The directories of all hosts that were made."""
+    return sorted(path for path in HOSTS.glob("[!.]*") if path.is_dir()) if HOSTS.exists() else []

@@ -1,0 +1,195 @@
+"""
+One host with real systemd: start, stop, kill, run a command in it.
+
+A host is given everything it needs: a network namespace with its interfaces, the layers it boots from, block devices
+and directories. Whoever gives these, `lab/ctl` or a cloud's compute driver, calls the same functions. What runs is found
+by the host's control group, named after its directory; nothing is remembered.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lab import cgroups, volumes
+from lab.settings import NAME
+from lab.shell import LabError, run, wait_until
+
+KEEPER = Path(__file__).with_name("keeper.py")
+ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "LANG": "C.UTF-8",
+    "SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt",
+    "TERM": os.environ.get("TERM", "dumb"),
+}
+PROPAGATED = Path("/run/systemd/nspawn/propagate")
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A block device of a host: /dev/NAME, and by SERIAL under /dev/disk/by-id/virtio-…; its bytes are in FILE."""
+
+    file: Path
+    name: str
+    serial: str
+
+
+@dataclass(frozen=True)
+class Host:
+    """What one host is started from. DIRECTORY is its own (upper layer, console) and names it."""
+
+    directory: Path
+    hostname: str
+    netns: str
+    layers: tuple                                      # directories, the topmost first
+    disks: tuple = ()
+    directories: dict = field(default_factory=dict)    # path in the host: directory of this machine
+
+
+def start(host):
+    """
+    Start a host unless it runs; returns at once (`wait` tells when it is up).
+
+    What an earlier, killed run left of it is cleaned away first.
+    """
+    if is_on(host.directory):
+        return
+    end(host.directory)
+    host.directory.mkdir(parents=True, exist_ok=True)
+    (host.directory / "host.json").write_text(json.dumps({
+        "hostname": host.hostname,
+        "machine": _machine(host.directory),
+        "group": f"{NAME}/{host.directory.name}",
+        "layers": [str(layer) for layer in host.layers],
+        "directories": {target: str(source) for target, source in host.directories.items()},
+        "volumes": [{"file": str(disk.file), "device": volumes.attach(disk.file), "name": disk.name,
+                     "serial": disk.serial} for disk in host.disks],
+    }, indent=1))
+    with open(host.directory / "console.log", "ab") as console:
+        subprocess.Popen(
+            ["nsenter", f"--net=/run/netns/{host.netns}", "unshare", "--mount", "--propagation", "slave",
+             sys.executable, "-BP", KEEPER, host.directory],
+            stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT, start_new_session=True)
+    wait_until(f"{host.hostname} starts", lambda: is_on(host.directory), 20)
+
+
+def wait(directory, seconds=90):
+    """Wait until the host is up: its systemd says `running` or `degraded`. Refuses as soon as the host is off."""
+    def failed():
+        return None if is_on(directory) else f"it is off; its console said: {last_words(directory)}"
+
+    wait_until(f"{directory.name} is up", lambda: state(directory) in ("running", "degraded"), seconds, failed, 0.2)
+
+
+def stop(directory, seconds=30):
+    """Power a host off and wait for it; what isn't off after `seconds` is killed. Volumes are detached."""
+    for pid in cgroups.processes(_group(directory) / "keeper"):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    with contextlib.suppress(LabError):
+        wait_until(f"{directory.name} is off", lambda: not is_on(directory), seconds)
+    end(directory)
+
+
+def reboot(directory):
+    """Reboot a host from inside and wait until it is up again."""
+    before = leader(directory)
+    run_in(directory, "systemctl", "reboot")
+    wait_until(f"{directory.name} goes down to reboot", lambda: leader(directory) != before, 60)
+    wait(directory)
+
+
+def end(directory):
+    """End whatever there is of a host at once, as a power cut does, and detach its volumes."""
+    cgroups.end(_group(directory))
+    with contextlib.suppress(OSError):
+        (PROPAGATED / _machine(directory)).rmdir()
+    for volume in _started_with(directory).get("volumes", []):
+        volumes.detach(volume["file"])
+
+
+def remove(directory):
+    """Delete a host that is off, with everything it wrote; its volumes' files are elsewhere and stay."""
+    if is_on(directory):
+        raise LabError(f"{directory.name} is on: stop it before it is removed")
+    shutil.rmtree(directory, ignore_errors=False)
+
+
+def is_on(directory):
+    """Whether the host has its keeper; one that lost it can't reboot, and is ended by the next `start` or `stop`."""
+    return bool(cgroups.processes(_group(directory) / "keeper"))
+
+
+def state(directory):
+    """`off`, `starting`, or what the host's systemd says of itself: `running`, `degraded`, `stopping`…"""
+    if not is_on(directory):
+        return "off"
+    pid = leader(directory)
+    if not pid:
+        return "starting"
+    said = subprocess.run(["nsenter", f"--target={pid}", "--all", "systemctl", "is-system-running"],
+                          capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout.strip()
+    return said if said in ("running", "degraded", "maintenance", "stopping") else "starting"
+
+
+def leader(directory):
+    """The pid, on this machine, of the host's own process 1; None when it has none."""
+    for pid in cgroups.processes(_group(directory) / "guest"):
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+                # two namespaces deep and number one there: not the process 1 of a container inside the host
+                if line.startswith("NSpid:") and len(line.split()) == 3 and line.split()[2] == "1":
+                    return pid
+    return None
+
+
+def inside(directory, *command):
+    """The command line that runs COMMAND in the host, as root; refuses when the host is off."""
+    pid = leader(directory)
+    if not pid:
+        raise LabError(f"{directory.name} is off: lab/ctl up")
+    variables = [f"{name}={value}" for name, value in ENVIRONMENT.items()]
+    return ["nsenter", f"--target={pid}", "--all", "--", "env", "-i", *variables, *command]
+
+
+def enter(directory, *command):
+    """
+    Replace this process by a command in the host, as root; its exit code becomes this process's.
+
+    The command belongs to the host's control group, so that it ends with the host.
+    """
+    words = inside(directory, *command)
+    cgroups.enter(_group(directory) / "exec")
+    os.execvp(words[0], words)
+
+
+def run_in(directory, *command, stdin=None):
+    """Run a command in the host as root and return what it said; refuses when it fails."""
+    return run(*inside(directory, *command), stdin=stdin)
+
+
+def last_words(directory, characters=400):
+    """The end of the host's console."""
+    with contextlib.suppress(FileNotFoundError):
+        return (directory / "console.log").read_text(errors="replace")[-characters:].strip()
+    return "(nothing)"
+
+
+def _group(directory):
+    return cgroups.group(directory.name)
+
+
+def _machine(directory):
+    return f"{NAME}-{directory.name}"[:64]
+
+
+def _started_with(directory):
+    with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
+        return json.loads((directory / "host.json").read_text())
+    return {}

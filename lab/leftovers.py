@@ -1,0 +1,62 @@
+"""What of the lab is still on this machine, found by looking: the proof that `destroy` did its work."""
+
+import contextlib
+import os
+from pathlib import Path
+
+from lab import cgroups, egress, network, volumes
+from lab.settings import NAME, NFT_TABLE, STATE, VOLUMES
+from lab.shell import run, succeeds
+
+NSPAWN = Path("/run/systemd/nspawn")
+
+
+def leftovers():
+    """Every process, control group, namespace, interface, table, loop device and mount of the lab, one line each."""
+    return [*_processes(), *_groups(), *(f"network namespace {name}" for name in network.namespaces()),
+            *_links(), *_tables(), *(f"loop device {device}" for device in volumes.devices(VOLUMES)),
+            *_mounts(), *_files()]
+
+
+def _processes():
+    return [f"process {pid} ({_name(pid)})" for pid in cgroups.processes(cgroups.group()) if pid != os.getpid()]
+
+
+def _name(pid):
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    return "ended meanwhile"
+
+
+def _groups():
+    """Control groups of any hierarchy, version 1 too."""
+    roots = {line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()
+             if line.split()[2] in ("cgroup", "cgroup2")}
+    return [f"control group {root}/{NAME}" for root in sorted(roots) if Path(root, NAME).is_dir()]
+
+
+def _links():
+    return [f"interface {egress.OUTER}"] if succeeds("ip", "link", "show", egress.OUTER) else []
+
+
+def _tables():
+    return [f"nft table {NFT_TABLE}"] if f"table ip {NFT_TABLE}\n" in run("nft", "list", "tables") else []
+
+
+def _mounts():
+    """Mounts of the lab in any process's mount namespace, each namespace looked at once."""
+    seen, found = set(), set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):   # it ended meanwhile
+            namespace = os.readlink(process / "ns/mnt")
+            if namespace in seen:
+                continue
+            seen.add(namespace)
+            for line in (process / "mountinfo").read_text().splitlines():
+                if f" {STATE}/" in line or f"/{NAME}-" in line or f" {NAME}-" in line:
+                    found.add(f"mount {line.split()[4]}")
+    return sorted(found)
+
+
+def _files():
+    return [f"file {path}" for path in NSPAWN.glob(f"*/*{NAME}-*")]

@@ -1,0 +1,85 @@
+"""The operator's seat: a workstation outside, with an ordinary user, a checkout of this repository and an SSH key."""
+
+import os
+import subprocess
+
+from lab import firstboot, hosts
+from lab.base import Layer
+from lab.settings import CHECKOUT, HOSTS, PUBLIC_ADDRESS, SEAT, STATE
+from lab.shell import LabError, run
+
+ROLE = SEAT
+USER, UID = "operator", 1000
+HOME = f"/home/{USER}"
+DIRECTORY = HOSTS / SEAT
+KEY = STATE / "operator" / "id_ed25519"
+# What a workstation has and a server hasn't: git and make for the checkout, a compiler for what its venv builds.
+LAYER = Layer(
+    "seat", packages=("git", "make", "gcc", "libc6-dev", "python3-dev"),
+    script=f"useradd --create-home --uid {UID} --gid operator --shell /bin/bash {USER}\n"
+           f"install -d -o {USER} -g {USER} -m 700 {HOME}/.ssh {HOME}/.config {HOME}/.config/idr\n"
+           f"echo 'PATH=$HOME/idr/.venv/bin:$PATH' >> {HOME}/.profile\n")
+
+
+def public_key():
+    """The operator's public key, a line of authorized_keys; the pair is made once and lives as long as the lab."""
+    if not KEY.with_suffix(".pub").exists():
+        KEY.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        KEY.unlink(missing_ok=True)
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"{USER}@{SEAT}", "-f", KEY)
+    return KEY.with_suffix(".pub").read_text()
+
+
+def command(*words):
+    """The command line that runs WORDS as the operator in the checkout, with its virtual environment first in PATH."""
+    path = f"{HOME}/idr/.venv/bin:/usr/local/bin:/usr/bin:/bin"
+    return ["runuser", "-u", USER, "--", "env", f"HOME={HOME}", f"USER={USER}", f"LOGNAME={USER}", f"PATH={path}",
+            "sh", "-c", 'cd ~/idr && exec "$@"', "sh", *words]
+
+
+def give_ssh(topology):
+    """Give the operator the key, and of every server the host keys that its console showed."""
+    known, config = [], []
+    for server in topology.servers:
+        is_proxy = server == topology.proxy
+        reached_at = PUBLIC_ADDRESS if is_proxy else next(iter(server.addresses.values()))
+        names = [server.name, *server.addresses.values(), *([PUBLIC_ADDRESS] if is_proxy else [])]
+        known += [f"{','.join(names)} {kind} {key}" for kind, key in firstboot.host_keys(HOSTS / server.name / "upper")]
+        config += [f"Host {server.name}", f"  HostName {reached_at}", "  User root", f"  HostKeyAlias {server.name}",
+                   *([] if is_proxy else [f"  ProxyJump {topology.proxy.name}"])]
+    _write(".ssh/id_ed25519", KEY.read_text())
+    _write(".ssh/id_ed25519.pub", public_key())
+    _write(".ssh/known_hosts", "\n".join(known) + "\n")
+    _write(".ssh/config", "\n".join([*config, "Host *", "  StrictHostKeyChecking yes"]) + "\n")
+
+
+def give_checkout():
+    """Bring the operator's clone to this checkout's HEAD; returns the commit's short name and whether HEAD is all of it."""
+    git = ["git", "-c", f"safe.directory={CHECKOUT}", "-C", os.fspath(CHECKOUT)]
+    bundle = subprocess.run([*git, "bundle", "create", "--quiet", "-", "HEAD"], capture_output=True, check=True).stdout
+    receive = ("cat > ~/.idr.bundle && git init -q -b main ~/idr && git -C ~/idr fetch -q ~/.idr.bundle HEAD "
+               "&& git -C ~/idr checkout -q -f -B main FETCH_HEAD && rm ~/.idr.bundle")
+    as_operator = ["runuser", "-u", USER, "--", "env", f"HOME={HOME}", "sh", "-ec", receive]
+    done = subprocess.run(hosts.inside(DIRECTORY, *as_operator), input=bundle, capture_output=True)
+    if done.returncode:
+        raise LabError(f"the seat's clone: {done.stderr.decode(errors='replace').strip()}")
+    commit = run(*git, "rev-parse", "--short", "HEAD").strip()
+    return commit, not run(*git, "status", "--porcelain").strip()
+
+
+def give_venv():
+    """Make the checkout's virtual environment, as its Makefile does; nothing to do when its locks are the same."""
+    hosts.run_in(DIRECTORY, *command("make", "venv"))
+
+
+def give_site(environment, values):
+    """Write the site's own pillar, which enrolment takes to the master: VALUES is what differs from production."""
+    import yaml
+
+    hosts.run_in(DIRECTORY, "install", "-d", "-o", USER, "-g", USER, "-m", "700", f"{HOME}/.config/idr/{environment}")
+    _write(f".config/idr/{environment}/site.sls",
+           "# What the lab has otherwise than production; nothing else differs.\n" + yaml.safe_dump(values))
+
+
+def _write(name, text):
+    hosts.run_in(DIRECTORY, "install", "-o", USER, "-g", USER, "-m", "600", "/dev/stdin", f"{HOME}/{name}", stdin=text)

@@ -1,0 +1,54 @@
+"""Running commands and waiting, each with a bound and an error that says what happened."""
+
+import os
+import subprocess
+import time
+
+
+class LabError(Exception):
+    """Something an operator of the lab can act on; its text is one line for the terminal."""
+
+
+def run(*command, stdin=None, env=None, cwd=None, log=None):
+    """
+    Run a command and return its standard output as text.
+
+    stdin:  text to give it, instead of nothing
+    log:    open file that takes its output; then "" is returned
+
+    Refuses with the command and the last lines it said when it ends with another code than zero.
+    """
+    done = subprocess.run(
+        [os.fspath(word) for word in command], input=stdin or "", text=True, env=env, cwd=cwd, errors="replace",
+        stdout=log or subprocess.PIPE, stderr=subprocess.STDOUT if log else subprocess.PIPE,
+    )
+    if done.returncode:
+        said = f"see {log.name}" if log else (done.stderr or done.stdout).strip()[-600:]
+        raise LabError(f"{' '.join(map(os.fspath, command))}: exit {done.returncode}: {said}")
+    return done.stdout or ""
+
+
+def succeeds(*command):
+    """Whether a command ends with code zero; what it says is dropped."""
+    return subprocess.run([os.fspath(word) for word in command], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+
+
+def wait_until(what, reached, seconds, failed=lambda: None, every=0.05):
+    """
+    Wait until `reached()` is true.
+
+    what:     the condition in words, for the error
+    seconds:  the longest wait
+    failed:   returns a reason as soon as waiting is pointless
+
+    Refuses when the time is over, and at once when `failed()` gives a reason.
+    """
+    end = time.monotonic() + seconds
+    while not reached():
+        reason = failed()
+        if reason:
+            raise LabError(f"{what}: {reason}")
+        if time.monotonic() > end:
+            raise LabError(f"{what}: not so after {seconds:g} s")
+        time.sleep(every)

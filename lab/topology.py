@@ -1,0 +1,112 @@
+"""What the lab is to be: the environment of `pillar/environments/idr.sls`, and the outside that a cloud would have."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.settings import CHECKOUT, PUBLIC_ADDRESS, SEAT
+from lab.shell import LabError
+
+OUTSIDE = "out"
+SERIAL_LENGTH = 20   # virtio shows only so much of a volume's id
+
+
+@dataclass(frozen=True)
+class Network:
+    """One network of the lab: a bridge, and the router's address in it."""
+
+    name: str
+    cidr: str
+    gateway: str
+
+    @property
+    def bridge(self):
+        """The bridge's name in the lab's switch."""
+        return f"br-{self.name}"
+
+    def with_mask(self, address):
+        """ADDRESS with this network's prefix length, as `ip address` wants it."""
+        return f"{address}/{self.cidr.split('/')[1]}"
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A data volume as a cloud gives it to a server."""
+
+    id: str
+    name: str
+    size_gb: int
+
+    @property
+    def serial(self):
+        """What the server sees of the id, under /dev/disk/by-id/virtio-…"""
+        return self.id[:SERIAL_LENGTH]
+
+
+@dataclass(frozen=True)
+class Server:
+    """One machine: its name, role, address in each network, and volumes in the order of their devices."""
+
+    name: str
+    role: str
+    addresses: dict
+    volumes: tuple
+
+
+@dataclass(frozen=True)
+class Topology:
+    """Everything that the lab is to bring up."""
+
+    environment: str
+    public_name: str
+    networks: tuple
+    servers: tuple
+    seat: Server
+
+    @property
+    def machines(self):
+        """The environment's servers and the operator's seat."""
+        return (*self.servers, self.seat)
+
+    def machine(self, name):
+        """The machine of that name; refuses an unknown one with the names there are."""
+        for machine in self.machines:
+            if machine.name == name:
+                return machine
+        raise LabError(f"there is no host {name}: it is one of {', '.join(m.name for m in self.machines)}")
+
+    def network(self, name):
+        """The network of that name."""
+        return next(network for network in self.networks if network.name == name)
+
+    @property
+    def proxy(self):
+        """The server that the production address leads to."""
+        return next(server for server in self.servers if server.role == "proxy")
+
+
+def read(path: Path = CHECKOUT / "pillar/environments/idr.sls"):
+    """The topology that PATH, an environment's pillar, describes."""
+    import yaml   # Debian's own package; `check` and `install` work without it
+
+    pillar = yaml.safe_load(path.read_text())["environment"]
+    if pillar["public"]["address"] != PUBLIC_ADDRESS:
+        raise LabError(f"{path}: the lab's outside network is made for the production address {PUBLIC_ADDRESS}")
+    networks = [Network(name, net["cidr"], net["gateway"]) for name, net in pillar["networks"].items()]
+    servers = [
+        Server(name, server["role"], server["addresses"], tuple(
+            Volume(volume["id"], volume["name"], volume["size_gb"]) for volume in server["volumes"]))
+        for name, server in pillar["servers"].items()
+    ]
+    return Topology(
+        environment=pillar["name"],
+        public_name=pillar["public"]["name"],
+        networks=(*networks, Network(OUTSIDE, "198.51.100.0/24", "198.51.100.1")),
+        servers=tuple(servers),
+        seat=Server(SEAT, SEAT, {OUTSIDE: "198.51.100.2"}, ()),
+    )
+
+
+def port_name(machine, interface):
+    """The switch's end of a machine's cable: interface names end after 15 characters, and the names of servers don't."""
+    return "p" + hashlib.sha256(f"{machine}/{interface}".encode()).hexdigest()[:12]

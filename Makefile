@@ -5,26 +5,65 @@ BIN := .venv/bin
 LOCKS := requirements-uv.lock requirements-build.lock requirements-dev.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help venv lock
+.PHONY: help venv packages lab lab-down test unit lint bench lock
 
-help:    ## list these commands
+help:      ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# Made again only when a lock or the checkout's place changed. Everything comes by hash, what builds from source too.
-venv:    ## make .venv from the locks
-	@sum=$$(cat $(LOCKS) <(pwd) <($(PYTHON) --version) | sha256sum | cut -d' ' -f1); \
-	[ "$$(cat .venv/made-from 2>/dev/null)" = "$$sum" ] || { set -e; \
-	  echo "making .venv from the locks"; \
+lab:       ## an IDR on this machine, ready to look at (Debian 12, as root)
+	@lab/ctl install
+	@$(MAKE) --no-print-directory venv
+	@lab/ctl up
+
+lab-down:  ## stop the lab and keep its data
+	@lab/ctl down
+
+test:      ## everything this machine can test, the lab included; says what it couldn't run
+	@$(MAKE) --no-print-directory packages
+	@lab/ctl install
+	@$(MAKE) --no-print-directory venv
+	@bash tests/run
+
+unit:      ## the tests that need nothing but .venv, in seconds
+	@$(MAKE) --no-print-directory venv
+	@$(BIN)/pytest tests/unit
+
+lint:      ## ruff and salt-lint
+	@$(MAKE) --no-print-directory venv
+	@$(BIN)/ruff check
+	@git ls-files 'salt/*.sls' 'pillar/*.sls' | xargs $(BIN)/salt-lint
+
+bench:     ## what a highstate costs, beside its baseline
+	@$(MAKE) --no-print-directory venv
+	@$(BIN)/python bench/highstate.py
+
+packages:  ## install the Debian packages of requirements.apt that are missing
+	@missing=$$(grep -o '^[a-z0-9.+-]\+' requirements.apt | while read -r package; do \
+	  dpkg-query -W -f '$${db:Status-Status}' "$$package" 2>/dev/null | grep -qx installed || echo "$$package"; done); \
+	[ -z "$$missing" ] || { set -e; \
+	  [ "$$(id -u)" = 0 ] || { echo "missing, and only root can install them: apt-get install" $$missing; exit 1; }; \
+	  echo "installing" $$missing; \
+	  [ -e /usr/sbin/policy-rc.d ] || { trap 'rm -f /usr/sbin/policy-rc.d' EXIT; \
+	    printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d; chmod +x /usr/sbin/policy-rc.d; }; \
+	  apt-get -qq update; DEBIAN_FRONTEND=noninteractive apt-get -qqy --no-install-recommends install $$missing >/dev/null; }
+
+# Made again only when a lock, the Python or the checkout's place changed. All of it comes by hash, what builds too.
+venv:      ## make .venv from the locks
+	@sum=$$(cat $(LOCKS) <(pwd) <($(PYTHON) --version) | sha256sum | cut -d' ' -f1); set -e; \
+	[ "$$(cat .venv/made-from 2>/dev/null)" = "$$sum" ] || { \
+	  echo "making .venv from the locks (about a minute)"; \
 	  rm -rf .venv; $(PYTHON) -m venv .venv; \
 	  $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock; \
 	  $(BIN)/uv --no-config pip install --quiet --python $(BIN)/python --require-hashes \
 	    --build-constraints requirements-build.lock -r requirements-dev.lock; \
 	  pwd > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/idr.pth"; \
+	  for command in salt-run salt-call; do \
+	    printf '#!%s\nfrom idr.checkout import main\n\nmain()\n' "$$PWD/$(BIN)/python" > $(BIN)/$$command; done; \
 	  echo "$$sum" > .venv/made-from; }
 
-lock:    ## resolve the pinned requirements anew, with hashes
-	@compile="$(BIN)/uv --no-config pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11"; \
-	set -e; \
+lock:      ## resolve the pinned requirements anew, with hashes
+	@compile="$(BIN)/uv --no-config pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-annotate \
+	  --no-header --python-version 3.11"; set -e; \
 	$$compile requirements.in -o requirements.lock; \
 	$$compile requirements-build.in -c requirements.lock -o requirements-build.lock; \
 	$$compile requirements-dev.in -o requirements-dev.lock; \

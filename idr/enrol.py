@@ -1,0 +1,182 @@
+"""Enrolment done: the checkout and the site read, every server looked at, and the steps taken over SSH."""
+
+import subprocess
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from idr import enrolment, site, topology, wheelhouse
+from idr.errors import IdrError, Refused
+from idr.ssh import NoPython, connections
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+ROUNDS = 4  # what one round makes (a key, a version of Salt) the next one uses
+ANSWER = 120  # seconds until every minion has to answer
+NO_PYTHON = {"python": False, "os": enrolment.SYSTEMS[0], "salt": None, "key": None, "knows_master": None}
+
+
+def enrol(name, apply, replace, folder, tell):
+    """
+    Bring Salt to the servers of an environment; or without `apply` tell what that would do.
+
+    replace:  ids of servers that were made anew, whose old keys are to be forgotten
+    folder:   the operator's site directory
+    tell:     is told one line of progress at a time
+
+    Returns ``(plan, changed)``: the steps by server, and whether they were taken. Refused with every problem at once.
+    """
+    environment = topology.read(name)
+    found, problems = site.read(name, folder)
+    problems += wheelhouse.problems()
+    commit, unclean = _commit()
+    wanted = enrolment.Wanted(commit, wheelhouse.content_hash(), found.files, frozenset(replace))
+    with connections(environment, found.known_hosts) as ssh:
+        facts, unseen = _look(ssh, environment, wanted)
+        problems += unclean + unseen + enrolment.problems(environment, facts, wanted)
+        if problems:
+            raise Refused(problems)
+        tell(f"looked at {len(facts)} servers of {name}")
+        plan = enrolment.steps(environment, facts, wanted)
+        if not apply:
+            return plan, False
+        if plan:
+            _take(ssh, environment, wanted, plan, tell)
+        _wait_for_answers(ssh, environment, tell)
+        new = ssh.do(environment.proxy, "sync", {"minions": list(environment.servers)}, seconds=180)
+        if new:
+            tell(f"brought this release's modules to {', '.join(new)}")
+    return plan, bool(plan)
+
+
+def _commit():
+    """This checkout's commit, and why it can't be installed."""
+
+    def git(*words):
+        return subprocess.run(
+            ["git", "-C", CHECKOUT, *words], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        unclean = git("status", "--porcelain").splitlines()
+        commit = git("rev-parse", "HEAD")
+    except (subprocess.CalledProcessError, FileNotFoundError) as error:
+        why = getattr(error, "stderr", "") or error
+        return "", [
+            f"{CHECKOUT}: not a git checkout with a commit, and a commit is what is installed: {str(why).strip()}"
+        ]
+    if unclean:
+        names = ", ".join(line[3:] for line in unclean[:3]) + (", …" if len(unclean) > 3 else "")
+        return commit, [
+            f"{CHECKOUT}: {names} isn't committed, and a commit is what is installed: commit it, or take it away"
+        ]
+    return commit, []
+
+
+def _look(ssh, environment, wanted):
+    """The facts of every server, and what kept them from being seen. All others are reached through the proxy."""
+    proxy = environment.proxy
+    others = [server for server in environment.servers.values() if server != proxy]
+    facts, problems = {}, []
+
+    def look(server):
+        asked = enrolment.questions(environment, server, wanted)
+        try:
+            facts[server.id] = ssh.do(server, "facts", asked)
+        except NoPython:
+            units = dict.fromkeys(asked["units"], {"enabled": False, "active": False, "current": False})
+            keys = {state: {} for state in ("accepted", "pending", "rejected", "denied")}
+            nothing = {"files": dict.fromkeys(asked["files"]), "units": units, "keys": keys, "secrets": {}}
+            facts[server.id] = NO_PYTHON | nothing | {"master_key": None, "release": None}
+        except IdrError as error:
+            problems.append(str(error))
+
+    look(proxy)
+    if proxy.id in facts:
+        with ThreadPoolExecutor(len(others) or 1) as pool:
+            list(pool.map(look, others))
+    else:
+        problems += [f"{server.id}: not looked at, since it's reached through {proxy.id}" for server in others]
+    return facts, sorted(problems)
+
+
+def _take(ssh, environment, wanted, plan, tell):
+    """Take the steps, look again, and take what has become possible, until nothing is left to do."""
+    with tempfile.TemporaryDirectory() as scratch:
+        streams = _streams(wanted, plan, Path(scratch), tell)
+        for _ in range(ROUNDS):
+            _one_round(ssh, environment, [step for step in plan if step.asked is not None], streams, tell)
+            facts, problems = _look(ssh, environment, wanted)
+            if problems:
+                raise Refused(problems, "stopped; what was done stays, and the next run goes on from there")
+            plan = enrolment.steps(environment, facts, wanted)
+            if not plan:
+                return
+    raise Refused([f"{step}: done, and still to be done" for step in plan], "stopped; these steps didn't take")
+
+
+def _streams(wanted, plan, scratch, tell):
+    """The files that go along with steps of this plan."""
+    needed = {step.stream for step in plan}
+    streams = {"wheels": wheelhouse.wheelhouse(tell)} if "wheels" in needed else {}
+    if "release" in needed:
+        streams["release"] = scratch / "release.tar"
+        command = ["git", "-C", CHECKOUT, "archive", "--format=tar", f"--output={streams['release']}", wanted.commit]
+        subprocess.run(command, check=True)
+    return streams
+
+
+def _one_round(ssh, environment, steps, streams, tell):
+    """The steps of each server in their order, the servers beside each other; the master first when it's about keys."""
+    problems = []
+
+    def take(server):
+        for step in steps:
+            if step.server != server.id:
+                continue
+            began = time.monotonic()
+            try:
+                _take_one(ssh, server, step, streams)
+            except IdrError as error:
+                problems.append(str(error))
+                return
+            tell(f"{step} ({time.monotonic() - began:.1f} s)")
+
+    others = [server for server in environment.servers.values() if server != environment.proxy]
+    starts = any(step.deed == "set_keys" for step in steps)
+    with ThreadPoolExecutor(len(others) + 1) as pool:
+        master = pool.submit(take, environment.proxy)
+        if starts:
+            master.result()  # a minion that comes before its key was set leaves it pending
+        list(pool.map(take, others))
+        master.result()
+    if problems:
+        raise Refused(sorted(problems), "stopped; what was done stays, and the next run goes on from there")
+
+
+def _take_one(ssh, server, step, streams):
+    if step.deed == "install_python":
+        ssh.install_python(server)
+    elif step.stream:
+        with open(streams[step.stream], "rb") as stream:
+            ssh.do(server, step.deed, step.asked, stream, seconds=600)
+    else:
+        ssh.do(server, step.deed, step.asked)
+
+
+def _wait_for_answers(ssh, environment, tell):
+    """Until every minion answers the master, which each does within seconds of its start."""
+    ids = list(environment.servers)
+    until = time.monotonic() + ANSWER
+    silent = ids
+    while silent and time.monotonic() < until:
+        silent = sorted(set(ids) - set(ssh.do(environment.proxy, "answering", {"minions": ids}, seconds=60)))
+    if silent:
+        raise Refused(
+            [
+                f"{id_}: its minion doesn't answer. Look at it: ssh {id_} journalctl -u salt-minion -n 20"
+                for id_ in silent
+            ],
+            f"Salt is on every server, but after {ANSWER} s not every minion answers",
+        )
+    tell(f"all {len(ids)} minions answer")

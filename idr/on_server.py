@@ -1,0 +1,274 @@
+"""
+What enrolment looks at and does on a server, run there by the server's own python3 (3.9 or newer, only the standard
+library).
+
+This file isn't installed: it's sent over SSH with each call (idr/ssh.py), followed by one line of JSON and, for some
+deeds, a tar stream. Facts change nothing. Every deed can be done again.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+SALT = Path("/opt/salt")  # a link to the installed version
+PKI = Path("/etc/salt/pki")
+RELEASES = Path("/srv/idr/releases")
+CURRENT = Path("/srv/idr/current")
+GENERATED = Path("/etc/idr/pillar/secrets")
+STATES_OF_KEYS = {
+    "accepted": "minions",
+    "pending": "minions_pre",
+    "rejected": "minions_rejected",
+    "denied": "minions_denied",
+}
+
+
+# ---- facts
+
+
+def facts(asked, _stream):
+    """Everything that enrolment decides on, as it is now."""
+    return {
+        "os": _os(),
+        "python": _works("/usr/bin/python3.11", "-c", "import ensurepip, venv"),
+        "salt": _text(SALT / "made-from"),
+        "files": {path: _file(Path(path)) for path in asked["files"]},
+        "key": _text(PKI / "minion/minion.pub"),
+        "knows_master": _text(PKI / "minion/minion_master.pub"),
+        "units": {unit: _unit(unit, watched) for unit, watched in asked["units"].items()},
+        "master_key": _text(PKI / "master/master.pub"),
+        "keys": {state: _keys(PKI / "master" / folder) for state, folder in STATES_OF_KEYS.items()},
+        "release": os.path.basename(os.readlink(CURRENT)) if CURRENT.is_symlink() else None,
+        "secrets": {name: sorted(_secrets(name)) for name in asked["secrets"]},
+    }
+
+
+def _os():
+    lines = Path("/etc/os-release").read_text().splitlines()
+    about = {key: value.strip('"') for key, _, value in (line.partition("=") for line in lines)}
+    return f"{about.get('ID')} {about.get('VERSION_ID', '').split('.')[0]}"
+
+
+def _works(*command):
+    try:
+        return subprocess.run(command, capture_output=True).returncode == 0
+    except OSError:
+        return False
+
+
+def _text(path):
+    try:
+        return path.read_text()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _file(path):
+    """What tells one file from another: its content's hash and its mode; of a link, where it leads."""
+    if path.is_symlink():
+        return os.readlink(path)
+    if path.is_dir():
+        return f"directory {path.stat().st_mode & 0o7777:04o}"
+    if not path.exists():
+        return None
+    return f"{hashlib.sha256(path.read_bytes()).hexdigest()} {path.stat().st_mode & 0o7777:04o}"
+
+
+def _unit(unit, watched):
+    asked = ["systemctl", "show", "--property=UnitFileState,ActiveState,MainPID", unit]
+    said = subprocess.run(asked, capture_output=True, text=True).stdout
+    shown = dict(line.split("=", 1) for line in said.splitlines())
+    active = shown.get("ActiveState") == "active"
+    return {
+        "enabled": shown.get("UnitFileState") == "enabled",
+        "active": active,
+        "current": active and all(_changed(Path(path)) < _began(shown["MainPID"]) for path in watched),
+    }
+
+
+def _changed(path):
+    try:
+        return path.lstat().st_mtime
+    except FileNotFoundError:
+        return 0
+
+
+def _began(pid):
+    """When a process began, in seconds since the epoch."""
+    ticks = int(Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[19])
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _keys(folder):
+    there = folder.iterdir() if folder.is_dir() else ()
+    return {path.name: path.read_text() for path in there if path.is_file() and not path.name.startswith(".")}
+
+
+def _secrets(name):
+    text = _text(GENERATED / f"{name}.sls")
+    return json.loads(text)["secrets"][name.split("/")[1]] if text else {}
+
+
+# ---- deeds
+
+
+def put(asked, _stream):
+    """Write files whole or not at all, make links and directories, and take away what isn't to be there."""
+    for path, mode in asked.get("directories", {}).items():
+        os.makedirs(path, mode=mode, exist_ok=True)
+        os.chmod(path, mode)
+    for path, (text, mode) in asked.get("files", {}).items():
+        _write(Path(path), text, mode)
+    for path, target in asked.get("links", {}).items():
+        _link(Path(path), target)
+    for path in asked.get("absent", ()):
+        if os.path.lexists(path):
+            os.unlink(path)
+
+
+def install_salt(asked, stream):
+    """Make a virtual environment of the wheels in the stream beside the present one, try it, and flip the link."""
+    place = Path(f"{SALT}-{asked['hash'][:12]}")
+    wheels = Path(f"{place}.wheels")
+    for left_over in (place, wheels):
+        shutil.rmtree(left_over, ignore_errors=True)
+    wheels.mkdir(parents=True)
+    _untar(stream, wheels)
+    _run("/usr/bin/python3.11", "-m", "venv", str(place))
+    # the lock that came with the wheels has their own hashes: what a build machine made is what is installed here
+    _run(
+        str(place / "bin/pip"), "install", "--quiet", "--disable-pip-version-check", "--no-index", "--no-deps",
+        "--no-compile", "--require-hashes", "--find-links", str(wheels), "--requirement", str(wheels / "wheels.lock"),
+        env={"PATH": os.environ["PATH"], "PIP_CONFIG_FILE": os.devnull},
+    )  # fmt: skip
+    shutil.rmtree(wheels)
+    _run(str(place / "bin/salt-call"), "--local", "--version")
+    (place / "made-from").write_text(asked["hash"])
+    before = os.path.realpath(SALT)
+    _link(SALT, str(place))
+    for old in SALT.parent.glob(f"{SALT.name}-*"):
+        if str(old) not in (str(place), before):
+            shutil.rmtree(old)
+
+
+def install_release(asked, stream):
+    """Unpack one commit of the project beside the present one, and flip the link."""
+    place = RELEASES / asked["commit"]
+    if not place.exists():
+        unpacked = RELEASES / f"{asked['commit']}.unpacked"
+        shutil.rmtree(unpacked, ignore_errors=True)
+        unpacked.mkdir(parents=True)
+        # times are those of now: the master's file server takes equal times for equal content
+        _untar(stream, unpacked, "--touch")
+        unpacked.rename(place)
+    _link(CURRENT, str(place))
+
+
+def make_key(asked, _stream):
+    """Make the key pair of this server's minion or master, if there is none."""
+    kind = asked["kind"]
+    folder = PKI / kind
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for private in (PKI, folder):
+        private.chmod(0o700)
+    if not (folder / f"{kind}.pub").exists():
+        (folder / f"{kind}.pem").unlink(missing_ok=True)  # of a making that was cut off
+        # `salt-key --gen-keys` of 3008.3 ends with a traceback
+        make = "import sys, salt.crypt; salt.crypt.write_keys(sys.argv[1], sys.argv[2], 3072)"
+        _run(str(SALT / "bin/python"), "-c", make, str(folder), kind)
+
+
+def set_keys(asked, _stream):
+    """Make the master accept exactly these keys of these minions, whatever it had under their names."""
+    for minion, key in asked["accept"].items():
+        for folder in STATES_OF_KEYS.values():
+            (PKI / "master" / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+            if folder != "minions":
+                (PKI / "master" / folder / minion).unlink(missing_ok=True)
+        _write(PKI / "master/minions" / minion, key, 0o600)
+
+
+def make_secrets(asked, _stream):
+    """Make what passwords there aren't yet. They are made here and never leave but as pillar; none is made anew."""
+    for name, wanted in asked["secrets"].items():
+        there = _secrets(name)
+        made = {key: fixed or secrets.token_hex(20) for key, fixed in wanted.items() if key not in there}
+        if made:
+            for folder in (GENERATED, GENERATED / name.split("/")[0]):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            text = json.dumps({"secrets": {name.split("/")[1]: {**made, **there}}}, indent=2)
+            _write(GENERATED / f"{name}.sls", text + "\n", 0o600)
+
+
+def start(asked, _stream):
+    """Enable units and start them, or again if they run with what was there before."""
+    _run("systemctl", "daemon-reload")
+    for unit in asked["units"]:
+        _run("systemctl", "enable", "--quiet", unit)
+        _run("systemctl", "restart", unit)
+
+
+def answering(asked, _stream):
+    """Which of these minions answer the master now."""
+    return sorted(id_ for id_, answer in _salt(asked["minions"], "test.ping").items() if answer is True)
+
+
+def sync(asked, _stream):
+    """Bring the minions this release's own modules; returns what each got that it hadn't."""
+    return {
+        id_: sorted(name for names in got.values() for name in names) if isinstance(got, dict) else [str(got)]
+        for id_, got in _salt(asked["minions"], "saltutil.sync_all").items()
+        if got and (not isinstance(got, dict) or any(got.values()))
+    }
+
+
+def _salt(minions, function):
+    command = [str(SALT / "bin/salt"), "--out=json", "--static", "--timeout=10", "-L", ",".join(minions), function]
+    said = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True).stdout
+    return json.loads(said[said.index("{") :]) if "{" in said else {}
+
+
+def _run(*command, env=None):
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=env)
+    if done.returncode:
+        last = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()[-1]
+        sys.exit(f"{' '.join(command[:4])}: exit {done.returncode}: {last}")
+
+
+def _untar(stream, folder, *options):
+    tar = subprocess.Popen(["tar", "-x", "--no-same-owner", *options, "-C", str(folder)], stdin=subprocess.PIPE)
+    shutil.copyfileobj(stream, tar.stdin)
+    tar.stdin.close()
+    if tar.wait():
+        sys.exit(f"tar: exit {tar.returncode}: {folder} is incomplete")
+
+
+def _write(path, text, mode):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.new")
+    beside.unlink(missing_ok=True)
+    with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+        os.fchmod(file.fileno(), mode)
+    beside.rename(path)
+
+
+def _link(path, target):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.new")
+    if beside.is_symlink():
+        beside.unlink()
+    beside.symlink_to(target)
+    beside.rename(path)
+
+
+if __name__ == "__main__":
+    DOINGS = (facts, put, install_salt, install_release, make_key, set_keys, make_secrets, start, answering, sync)
+    doing = {function.__name__: function for function in DOINGS}[sys.argv[2]]
+    print(json.dumps(doing(json.loads(sys.stdin.buffer.readline()), sys.stdin.buffer)))

@@ -1,0 +1,77 @@
+"""
+What an operator supplies and git hasn't: a directory of their own, ``~/.config/idr/<env>/`` (0700), with any of
+
+    site.sls                          pillar of this site, the last word over every default
+    tls/fullchain.pem, privkey.pem    the public certificate and its key
+    known_hosts                       the servers' SSH host keys, by server name
+
+It goes to the master's second pillar root over SSH. What it hasn't is left there as it is.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+PILLAR = "/etc/idr/pillar"
+KNOWN = ("site.sls", "tls", "known_hosts")
+
+
+@dataclass(frozen=True)
+class Site:
+    """Its files as the master is to have them (path: text), and its file of SSH host keys, if it has one."""
+
+    files: dict[str, str]
+    known_hosts: tuple[Path, ...]
+
+
+def read(environment, folder):
+    """The site of an environment and what is wrong with it: ``(Site, problems)``. No directory is an empty site."""
+    folder = Path(folder)
+    if not folder.exists():
+        return Site({}, ()), []
+    problems = _problems_of(folder)
+    if problems:
+        return Site({}, ()), problems
+    files = {}
+    if (folder / "site.sls").exists():
+        files[f"{PILLAR}/site.sls"] = (folder / "site.sls").read_text()
+    if (folder / "tls").exists():
+        pair, problems = _tls(folder / "tls")
+        files[f"{PILLAR}/secrets/{environment}/tls.sls"] = json.dumps({"secrets": {"tls": pair}}, indent=2) + "\n"
+    known_hosts = folder / "known_hosts"
+    return Site(files, (known_hosts,) if known_hosts.exists() else ()), problems
+
+
+def _problems_of(folder):
+    about = folder.stat()
+    problems = []
+    if about.st_uid != os.getuid():
+        problems.append(f"{folder}: has to belong to you, since it holds secrets")
+    if about.st_mode & 0o077:
+        problems.append(f"{folder}: others may look into it, and it holds secrets: chmod 700 {folder}")
+    if not os.access(folder, os.R_OK | os.X_OK):
+        return problems
+    for entry in sorted(folder.iterdir()):
+        if entry.name not in KNOWN:
+            problems.append(f"{entry}: nothing that enrolment takes; it takes {', '.join(KNOWN)}")
+    return problems
+
+
+def _tls(folder):
+    """The pair of the certificate and its key, tried: a key of another certificate would stop nginx on the proxy."""
+    missing = [folder / name for name in ("fullchain.pem", "privkey.pem") if not (folder / name).is_file()]
+    if missing:
+        return {}, [f"{path}: missing; certificate and key come together" for path in missing]
+    chain, key = (folder / "fullchain.pem").read_text(), (folder / "privkey.pem").read_text()
+    try:
+        certificate = x509.load_pem_x509_certificate(chain.encode())
+        private = load_pem_private_key(key.encode(), password=None)
+    except (ValueError, TypeError):
+        return {}, [f"{folder}: fullchain.pem and privkey.pem have to be PEM, the key without a passphrase"]
+    if certificate.public_key() != private.public_key():
+        return {}, [f"{folder}: privkey.pem is not the key of the first certificate in fullchain.pem"]
+    return {"fullchain": chain, "privkey": key}, []

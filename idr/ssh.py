@@ -1,0 +1,155 @@
+"""
+Commands on an environment's servers over OpenSSH: through the proxy's public address to the inside, one connection a
+server.
+
+The operator's own configuration (user, key, agent) counts; what makes it safe doesn't depend on it. A host key has to
+be known beforehand under the server's name, in the operator's known_hosts or the one beside the site's files.
+"""
+
+import json
+import shlex
+import shutil
+import subprocess
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+from idr import on_server
+from idr.errors import IdrError
+
+CONNECT = 10  # seconds until a server that doesn't answer is unreachable
+
+# The source goes ahead on stdin, so that neither it nor what it's asked is ever an argument.
+RUN = """if [ "$(id -u)" = 0 ]; then as=; else as='sudo -n'; fi
+command -v python3 >/dev/null || { echo 'no python3' >&2; exit 97; }
+exec $as python3 -c 'import sys; exec(sys.stdin.buffer.read(int(sys.argv[1])))' %d %s"""
+INSTALL_PYTHON = """if [ "$(id -u)" = 0 ]; then as=; else as='sudo -n'; fi
+if command -v apt-get >/dev/null; then
+  $as apt-get -qq update && $as env DEBIAN_FRONTEND=noninteractive apt-get -qqy install python3 python3-venv
+else
+  $as dnf -qy install python3 python3.11
+fi >/dev/null"""
+
+
+class Unreachable(IdrError):
+    """SSH didn't get as far as running anything on a server."""
+
+
+class NoPython(IdrError):
+    """A server that answers, but has no python3 to run anything with."""
+
+
+class Ssh:
+    """Connections to the servers of one environment; made with ``connections``."""
+
+    def __init__(self, environment, sockets, known_hosts):
+        self.environment = environment
+        self.sockets = sockets
+        self.known_hosts = known_hosts
+
+    def do(self, server, deed, asked, stream=None, seconds=120):
+        """
+        Run a function of ``idr/on_server.py`` on a server as root and return what it returned.
+
+        stream:   an open binary file that follows what's asked
+        seconds:  until it's given up
+        """
+        source = Path(on_server.__file__).read_bytes()
+        said = self._run(
+            server, RUN % (len(source), deed), source + json.dumps(asked).encode() + b"\n", stream, seconds, deed
+        )
+        return json.loads(said)
+
+    def install_python(self, server):
+        """Install what the rest needs, from the server's own package sources."""
+        self._run(server, INSTALL_PYTHON, b"", None, 600, "installing python3")
+
+    def close(self):
+        """End the connections, those through the proxy before the proxy's own."""
+        for server in sorted(self.environment.servers.values(), key=lambda server: server == self.environment.proxy):
+            if (self.sockets / server.id).exists():
+                subprocess.run([*self._command(server), "-O", "exit", server.id], capture_output=True)
+
+    def _command(self, server):
+        options = {
+            "BatchMode": "yes",
+            "StrictHostKeyChecking": "yes",
+            "UpdateHostKeys": "no",
+            "HostKeyAlias": server.id,
+            "CheckHostIP": "no",
+            "UserKnownHostsFile": " ".join(map(str, self.known_hosts)),
+            "ConnectTimeout": CONNECT,
+            "ServerAliveInterval": 5,
+            "ServerAliveCountMax": 6,
+            "ControlMaster": "auto",
+            "ControlPersist": 60,
+            "ControlPath": self.sockets / server.id,
+            "ClearAllForwardings": "yes",
+            "LogLevel": "ERROR",
+        }
+        proxy = self.environment.proxy
+        if server == proxy:
+            options |= {"HostName": self.environment.public_address, "ProxyJump": "none"}
+        else:
+            to_proxy = [*self._command(proxy), "-o", "ClearAllForwardings=no", "-W", "%h:%p", proxy.id]
+            options |= {"HostName": server.address, "ProxyCommand": shlex.join(to_proxy)}
+        return ["ssh", *(word for name, value in options.items() for word in ("-o", f"{name}={value}"))]
+
+    def _run(self, server, script, ahead, stream, seconds, what):
+        process = subprocess.Popen(
+            [*self._command(server), server.id, script],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        try:
+            try:
+                process.stdin.write(ahead)
+                if stream:
+                    shutil.copyfileobj(stream, process.stdin, 1 << 20)
+            except BrokenPipeError:
+                pass  # it ended early; why is on its stderr
+            out, err = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            raise IdrError(f"{server.id}: {what} wasn't done after {seconds} s") from None
+        finally:
+            process.kill()
+        if process.returncode:
+            raise _problem(server, process.returncode, err.decode(errors="replace"), what)
+        return out.decode()
+
+
+@contextmanager
+def connections(environment, known_hosts=()):
+    """
+    Connections to an environment's servers for as long as the block lasts.
+
+    known_hosts:  files with the servers' host keys, beside the operator's own
+    """
+    with tempfile.TemporaryDirectory(prefix="idr-") as folder:  # short: a socket's path has at most 104 characters
+        ssh = Ssh(environment, Path(folder), [Path("~/.ssh/known_hosts").expanduser(), *known_hosts])
+        try:
+            yield ssh
+        finally:
+            ssh.close()
+
+
+def _problem(server, code, said, what):
+    """What SSH meant, as one line with what to do about it."""
+    last = next((line for line in reversed(said.strip().splitlines()) if line.strip()), "no output")
+    if code == 97:
+        return NoPython(f"{server.id}: it has no python3")
+    if code != 255:
+        if "sudo" in last:
+            return Unreachable(f"{server.id}: its user may not become root by `sudo -n`: {last}")
+        return IdrError(f"{server.id}: {what}: {last}")
+    known = f"Put the key that its console shows in known_hosts, under the name {server.id}"
+    meanings = {
+        "IDENTIFICATION HAS CHANGED": f"its SSH host key is another than the known one. Was it remade? {known} "
+        f"(ssh-keygen -R {server.id} takes the old one out)",
+        "host key is known for": f"its SSH host key isn't known. {known}",
+        "Host key verification failed": f"its SSH host key isn't the known one, or none is known. {known}",
+        "Permission denied": f"SSH doesn't let you in: {last}",
+    }
+    for mark, meaning in meanings.items():
+        if mark in said:
+            return Unreachable(f"{server.id}: {meaning}")
+    return Unreachable(f"{server.id}: unreachable by SSH: {last}")

@@ -1,0 +1,47 @@
+"""The states of Salt itself keep what enrolment wrote: the same bytes, so that a first highstate changes nothing there."""
+
+import pytest
+
+from idr import enrolment, topology
+
+FINGER = ":".join(["ab"] * 32)
+
+
+@pytest.mark.parametrize("server", topology.read("idr").servers)
+def test_states_and_enrolment_write_the_same_files(loaders, server, tmp_path):
+    environment = topology.read("idr")
+    host = loaders(server)
+    host.opts["master_finger"] = FINGER
+    sls = ["salt_minion.configured"] + (["salt_master.configured"] if server == "idr-proxy" else [])
+    managed = {}
+    for name in sls:
+        for chunk in host.modules.state.show_low_sls(name):
+            if chunk["state"] == "file" and chunk["fun"] == "managed":
+                managed[chunk["name"]] = chunk
+
+    wanted = enrolment._files(environment, environment.servers[server], FINGER)
+
+    assert managed.keys() == wanted.keys()
+    for path, (text, mode) in wanted.items():
+        chunk, written = managed[path], tmp_path / "written"
+        if "source" in chunk:
+            context = dict(chunk.get("context", {}))
+            if "master_finger" in context:
+                context["master_finger"] = FINGER
+            host.modules.cp.get_template(chunk["source"], str(written), **context)
+            assert written.read_text() == text, path
+        else:
+            assert chunk["contents"] + "\n" == text, path
+        assert int(chunk["mode"], 8) == mode, path
+
+
+def test_the_links_are_the_same(loaders):
+    environment = topology.read("idr")
+    low = [
+        chunk
+        for sls in ("salt_minion.configured", "salt_master.configured")
+        for chunk in loaders("idr-proxy").modules.state.show_low_sls(sls)
+    ]
+
+    assert {chunk["name"]: chunk["target"] for chunk in low if chunk["fun"] == "symlink"} == enrolment._links(True)
+    assert environment.proxy.id == "idr-proxy"

@@ -1,4 +1,4 @@
-"""The states of Salt itself keep what enrolment wrote: the same bytes, so that a first highstate changes nothing there."""
+"""The states of Salt itself keep what enrolment wrote, the same bytes: a first highstate changes nothing there."""
 
 import pytest
 

@@ -1,8 +1,9 @@
-# The caching proxy's configuration. It is one file, because then `nginx -t` can judge the whole of it before it takes the
-# place of the one in use: a candidate that fails changes nothing, on disk or in the running nginx.
+# The caching proxy's configuration. It is one file, because then `nginx -t` can judge the whole of it before it takes
+# the place of the one in use: a candidate that fails changes nothing, on disk or in the running nginx.
 {%- from 'nginx/map.jinja' import nginx with context %}
 {%- from 'nginx/sizes.jinja' import check with context %}
 {{- check(nginx.cache) }}
+{%- set zones = nginx.cache.zones.keys() | join(' ') %}
 include:
   - nginx.installed
   - nginx.certificate
@@ -18,12 +19,16 @@ every zone has a directory:
       - pkg: nginx is installed
       - sls: storage.mounted
 
-# A volume that another system filled has that system's numbers: nginx could neither read its entries nor remove them, and
-# would answer 500. Contents go before their directory, so that an interrupted run is seen and finished by the next.
+# A volume that another system filled has that system's numbers: nginx could neither read its entries nor remove them,
+# and would answer 500. Contents go before their directory, so that an interrupted run is seen and finished by the next.
 entries of another system's nginx are given to this one:
   cmd.run:
-    - name: cd /var/cache/nginx && find {{ nginx.cache.zones.keys() | join(' ') }} -depth ! -user {{ nginx.user }} -exec chown -h {{ nginx.user }} {} +
-    - onlyif: cd /var/cache/nginx && find {{ nginx.cache.zones.keys() | join(' ') }} -maxdepth 1 ! -user {{ nginx.user }} -print -quit | grep -q .
+    - name: >-
+        cd /var/cache/nginx &&
+        find {{ zones }} -depth ! -user {{ nginx.user }} -exec chown -h {{ nginx.user }} {} +
+    - onlyif: >-
+        cd /var/cache/nginx &&
+        find {{ zones }} -maxdepth 1 ! -user {{ nginx.user }} -print -quit | grep -q .
     - require:
       - file: every zone has a directory
 

@@ -47,7 +47,9 @@ for address in {addresses}; do ip address add $address/32 dev lo; done
 # port 80 of every address is nginx's here, OMERO.web's too
 nft add table ip omero
 nft 'add chain ip omero output {{ type nat hook output priority -100; }}'
-nft add rule ip omero output ip daddr {omero} tcp dport 80 dnat to {omero}:8080
+for address in {omero} {inside}; do
+    nft add rule ip omero output ip daddr $address tcp dport 80 dnat to $address:8080
+done
 """
 
 
@@ -104,6 +106,7 @@ class _Backend(http.server.BaseHTTPRequestHandler):
         with self.server.counting:
             self.server.busy += 1
             self.server.busiest = max(self.server.busiest, self.server.busy)
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
         time.sleep(behaviour.delay)
         with self.server.counting:
             self.server.busy -= 1
@@ -198,7 +201,7 @@ class _Inside:
         if ctypes.CDLL(None).unshare(_CLONE_NEWNS | _CLONE_NEWNET):
             raise OSError("no namespaces of one's own")
         addresses = " ".join([PROXY, PROXY_OTHER, OMERO, INSIDE, ANALYSIS, JUPYTER, OUTSIDE])
-        script = _WORLD.format(scratch=self._scratch, addresses=addresses, omero=OMERO)
+        script = _WORLD.format(scratch=self._scratch, addresses=addresses, omero=OMERO, inside=INSIDE)
         subprocess.run(["sh", "-ec", script], check=True)
         self._minion = salt.client.Caller(mopts=self._opts)
         self.answering()
@@ -243,8 +246,8 @@ class _Inside:
         return done.stdout
 
     def answering(self, **behaviour):
-        """OMERO.web is up, has forgotten what it was asked, and answers so from now on."""
-        for address, port in ((OMERO, 8080), (JUPYTER, 8000)):
+        """OMERO.web, a second one and Jupyter are up, have forgotten what they were asked, and answer like this."""
+        for address, port in ((OMERO, 8080), (INSIDE, 8080), (JUPYTER, 8000)):
             if (address, port) not in self._backends:
                 server = http.server.ThreadingHTTPServer((address, port), _Backend)
                 server.daemon_threads = True
@@ -255,9 +258,9 @@ class _Inside:
             self._backends[address, port].asked = []
             self._backends[address, port].busiest = 0
 
-    def dead(self):
+    def dead(self, address=OMERO):
         """OMERO.web refuses connections, and answers nothing on those that are open."""
-        server = self._backends.pop((OMERO, 8080))
+        server = self._backends.pop((address, 8080))
         server.behaviour = None
         server.shutdown()
         server.server_close()

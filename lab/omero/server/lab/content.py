@@ -29,6 +29,7 @@ def fill(rows, data, screen, plate, project, dataset):
         row, column = divmod(number, WELL_COLUMNS)
         well = rows.add("well", plate=plate_id, row=row, column=column)
         rows.annotate("well", well, f"{MAPR}organism", [("Organism", "Homo sapiens")])
+        rows.annotate("well", well, f"{MAPR}gene", [("Gene Symbol", gene)])
         for field in range(FIELDS):
             name = f"{plate} [Well {'ABC'[row]}{column + 1}, Field {field + 1}]"
             image = maker.make(name, fileset)

@@ -8,6 +8,10 @@ import psycopg2
 
 from .hql import NotSupported
 
+# What a method returns for no object. None is for a call that has no answer at all: Ice 3.6 crashes when one is given
+# for the other.
+NO_OBJECT = object()
+
 LOG = logging.getLogger("calls")
 
 
@@ -55,10 +59,7 @@ def _answer(implementation, name, arguments, current):
 
 
 def _respond(callback, answer):
-    if answer is not None:
-        callback.ice_response(answer)
-        return
-    try:
-        callback.ice_response()         # a call that returns nothing
-    except RuntimeError:
-        callback.ice_response(None)     # one that returns no object
+    if answer is None:
+        callback.ice_response()
+    else:
+        callback.ice_response(None if answer is NO_OBJECT else answer)

@@ -152,4 +152,5 @@ def _maker(kind, implementation, stateful):
 for _kind, _implementation in STATELESS.items():
     setattr(ServiceFactory, f"get{_kind[1:]}Service", _maker(_kind, _implementation, False))
 for _kind, _implementation in STATEFUL.items():
-    setattr(ServiceFactory, f"create{_kind}", _maker(_kind, _implementation, True))
+    _suffix = "Service" if _kind == "Search" else ""
+    setattr(ServiceFactory, f"create{_kind}{_suffix}", _maker(_kind, _implementation, True))

@@ -60,6 +60,7 @@ class Graph:
         self._viewer = viewer
         self._made = {}
         self._rows = {}
+        self._kinds = {}
 
     def get(self, entity, identity):
         """The object with this id, None where there is none."""
@@ -72,8 +73,9 @@ class Graph:
             return
         self._cursor.execute(f"select * from {entity.table} where id = any(%(ids)s)", {"ids": missing})
         names = [column.name for column in self._cursor.description]
-        for values in self._cursor.fetchall():
-            row = dict(zip(names, values, strict=True))
+        rows = [dict(zip(names, values, strict=True)) for values in self._cursor.fetchall()]
+        self._find_kinds([row[name] for row in rows for name, one in entity.one.items() if one == "Annotation"])
+        for row in rows:
             self._rows[entity.table, row["id"]] = row
             self._made[entity.table, row["id"]] = self._object(entity, row)
         if entity.table == "annotation":
@@ -106,6 +108,18 @@ class Graph:
             index = fetch.entity.index.lower()
             children.sort(key=lambda one: self._rows[fetch.entity.table, one.id.val][index])
 
+    def _find_kinds(self, annotations):
+        """Even an unloaded annotation is of a certain class, which only its own row tells."""
+        if annotations:
+            self._cursor.execute("select id, discriminator from annotation where id = any(%(ids)s)",
+                                 {"ids": annotations})
+            self._kinds.update(self._cursor.fetchall())
+
+    def _unloaded(self, kind, identity):
+        if kind == "Annotation":
+            kind = ANNOTATION_OF[self._kinds[identity]]
+        return ENTITIES[kind].python(identity, False)
+
     def _object(self, entity, row):
         if entity.table == "annotation":
             entity = ENTITIES[ANNOTATION_OF[row["discriminator"]]]
@@ -115,7 +129,7 @@ class Graph:
             column = name.lower()
             if name in entity.one:
                 if row[column] is not None:
-                    setattr(made, f"_{name}", ENTITIES[entity.one[name]].python(row[column], False))
+                    setattr(made, f"_{name}", self._unloaded(entity.one[name], row[column]))
             elif name in UNITS and row.get(column) is not None:
                 unit = row[f"{column}unit"]
                 setattr(made, f"_{name}", getattr(omero.model, f"{UNITS[name]}I")(row[column], unit))

@@ -3,6 +3,7 @@
 A query is rewritten token by token: its FROM clause says which aliases there are, and then every path
 (`well.plate.name`) becomes a column, with joins added on the way. What isn't understood is refused, never guessed.
 """
+import json
 import re
 from dataclasses import dataclass, field
 
@@ -219,6 +220,8 @@ class _Translator:
 
     def _join(self, path, name, kind, fetch, scope):
         alias, owner, properties = self._start(path, scope)
+        if properties[-1] in UNITS:
+            return      # a value with its unit is part of its row
         for prop in properties[:-1]:
             alias = self._follow(alias, prop, owner, fetch)
         joined = self._follow(alias, properties[-1], scope, fetch, kind)
@@ -290,8 +293,7 @@ class _Translator:
             return Item("value", [f"{table}.discriminator"])
         if name in UNITS and properties[1:] == ["unit"]:
             name += "Unit"
-        elif name not in ("id", "version") and entity.name != "NamedValue" \
-                and name not in entity.python._field_info._fields or name in entity.many:
+        elif name in entity.many or name not in {"id", "version", *entity.fields}:
             raise NotSupported(f"the property {entity.name}.{name}")
         return Item("value", [f'{table}."{name.lower()}"'])
 
@@ -344,10 +346,19 @@ class _Translator:
                 alias, _ = scope.find(tokens[at + 2].text)
                 words.append(INDEXES[token.text.lower()].format(f'{alias.sql}."{alias.entity.index.lower()}"'))
                 at += 3
+            elif token.is_word("type") and following == "(":
+                words.append(self._class_name(tokens[at + 2], scope))
+                at += 3
             else:
                 words.append(self._word(token, following, scope))
             at += 1
         return " ".join(words)
+
+    def _class_name(self, token, scope):
+        """`type(annotation.class)`: what Java calls the class."""
+        self.parameters["class_names"] = json.dumps(
+            {kind: f"ome.model.annotations.{name}" for name, kind in ANNOTATIONS.items()})
+        return f"(%(class_names)s::jsonb ->> {self._resolve(token.text, scope).columns[0]})"
 
     def _word(self, token, following, scope):
         if token.kind == "parameter":

@@ -43,7 +43,9 @@ ANNOTATIONS = {
 ANNOTATION_OF = {discriminator: name for name, discriminator in ANNOTATIONS.items()}
 
 ENUMERATIONS = ("AdminPrivilege", "EventType", "ChecksumAlgorithm", "PixelsType", "DimensionOrder", "RenderingModel",
-                "Family")
+                "Family", "PhotometricInterpretation", "AcquisitionMode", "Illumination", "ContrastMethod", "Medium",
+                "Immersion", "Correction", "MicroscopeType", "FilterType", "DetectorType", "Binning", "LaserType",
+                "LaserMedium", "Pulse", "ArcType", "FilamentType")
 ANNOTATED = ("Project", "Dataset", "Image", "Screen", "Plate", "PlateAcquisition", "Well", "Fileset", "OriginalFile",
              "Roi", "Channel", "PlaneInfo", "Experimenter", "ExperimenterGroup", "Session", "Node")
 UNOWNED = (*ENUMERATIONS, "DBPatch", "Experimenter", "ExperimenterGroup", "GroupExperimenterMap", "Session", "Node",
@@ -60,6 +62,7 @@ class Entity:
     many: dict = field(default_factory=dict)
     index: str = ""
     kind: str = ""
+    properties: tuple = ()      # where omero.model has no class to look them up in
 
     @property
     def owned(self):
@@ -69,6 +72,14 @@ class Entity:
     def python(self):
         """The class of omero.model that its objects are made of."""
         return getattr(omero.model, f"{self.name}I")
+
+    @property
+    def fields(self):
+        """The names of all its properties. Those of a kind of annotation are those of any kind."""
+        if self.table == "annotation":
+            kinds = (getattr(omero.model, f"{kind}I", None) for kind in ANNOTATIONS)
+            return {name for kind in kinds if kind for name in kind._field_info._fields}
+        return {*(self.properties or self.python._field_info._fields), self.index}
 
     def foreign_key(self, name):
         """The column and the class of the association `name`, which may begin with `details.`"""
@@ -80,14 +91,14 @@ class Entity:
 ENTITIES = {}
 
 
-def _entity(name, one=None, many=None, index="", table=None, kind=""):
+def _entity(name, one=None, many=None, index="", table=None, kind="", properties=()):
     many = dict(many or {})
     if name in ANNOTATED:
         many["annotationLinks"] = (f"{name}AnnotationLink", "parent")
-    ENTITIES[name] = Entity(name, table or name.lower(), dict(one or {}), many, index, kind)
+    ENTITIES[name] = Entity(name, table or name.lower(), dict(one or {}), many, index, kind, properties)
 
 
-for _name in (*ENUMERATIONS, "DBPatch", "Node", "StatsInfo", "LogicalChannel", "QuantumDef"):
+for _name in (*ENUMERATIONS, "DBPatch", "ExternalInfo", "Node", "StatsInfo", "QuantumDef"):
     _entity(_name)
 for _name in ANNOTATED:
     _entity(f"{_name}AnnotationLink", {"parent": _name, "child": "Annotation"})
@@ -97,7 +108,7 @@ for _name, _discriminator in ANNOTATIONS.items():
              **{f"{at[0].lower()}{at[1:]}Links": (f"{at}AnnotationLink", "child") for at in ANNOTATED}},
             table="annotation", kind=_discriminator)
 _entity("AnnotationAnnotationLink", {"parent": "Annotation", "child": "Annotation"})
-_entity("NamedValue", table="annotation_mapvalue", index="index")
+_entity("NamedValue", table="annotation_mapvalue", index="index", properties=("name", "value"))
 
 _entity("Experimenter", many={"groupExperimenterMap": ("GroupExperimenterMap", "child")})
 _entity("ExperimenterGroup", many={"groupExperimenterMap": ("GroupExperimenterMap", "parent")})
@@ -128,15 +139,17 @@ _entity("Image", {"fileset": "Fileset"},
          "wellSamples": ("WellSample", "image"), "rois": ("Roi", "image")})
 _entity("Pixels", {"image": "Image", "pixelsType": "PixelsType", "dimensionOrder": "DimensionOrder"},
         {"channels": ("Channel", "pixels"), "settings": ("RenderingDef", "pixels"),
-         "thumbnails": ("Thumbnail", "pixels"), "planeInfo": ("PlaneInfo", "pixels"), "pixelsFileMaps": ("PixelsOriginalFileMap", "child")},
-        index="image_index")
+         "thumbnails": ("Thumbnail", "pixels"), "planeInfo": ("PlaneInfo", "pixels"),
+         "pixelsFileMaps": ("PixelsOriginalFileMap", "child")}, index="image_index")
 _entity("PixelsOriginalFileMap", {"parent": "OriginalFile", "child": "Pixels"})
 _entity("Channel", {"pixels": "Pixels", "logicalChannel": "LogicalChannel", "statsInfo": "StatsInfo"},
         index="pixels_index")
+_entity("LogicalChannel", {"photometricInterpretation": "PhotometricInterpretation", "mode": "AcquisitionMode",
+                           "illumination": "Illumination", "contrastMethod": "ContrastMethod"})
 _entity("PlaneInfo", {"pixels": "Pixels"})
 _entity("Thumbnail", {"pixels": "Pixels"})
 _entity("Roi", {"image": "Image"}, {"shapes": ("Shape", "roi")})
-_entity("Shape", {"roi": "Roi"}, index="roi_index")
+_entity("Shape", {"roi": "Roi"}, index="roi_index", properties=("textValue", "theZ", "theC", "theT"))
 _entity("RenderingDef", {"pixels": "Pixels", "model": "RenderingModel", "quantization": "QuantumDef"},
         {"waveRendering": ("ChannelBinding", "renderingDef")})
 _entity("ChannelBinding", {"renderingDef": "RenderingDef", "family": "Family"}, index="renderingDef_index")

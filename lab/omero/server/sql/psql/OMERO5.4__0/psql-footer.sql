@@ -28,6 +28,11 @@ insert into dimensionorder (value) values ('XYZCT'), ('XYZTC'), ('XYCTZ'), ('XYC
 insert into renderingmodel (value) values ('rgb'), ('greyscale');
 insert into family (value) values ('linear'), ('polynomial'), ('exponential'), ('logarithmic');
 
+insert into photometricinterpretation (value) values ('RGB'), ('Monochrome');
+insert into acquisitionmode (value) values ('WideField'), ('LaserScanningConfocalMicroscopy'), ('Other'), ('Unknown');
+insert into illumination (value) values ('Transmitted'), ('Epifluorescence'), ('Other'), ('Unknown');
+insert into contrastmethod (value) values ('Brightfield'), ('Fluorescence'), ('Other'), ('Unknown');
+
 insert into configuration (name, value) values ('omero.db.uuid', gen_random_uuid()::text);
 update dbpatch set message = 'Database ready.', finished = clock_timestamp();
 COMMIT;

@@ -21,6 +21,23 @@ create table owned (
     creation_id int8 not null, update_id int8 not null, owner_id int8 not null, group_id int8 not null
 );
 
+do $$
+declare enumeration text;
+begin
+    foreach enumeration in array array[
+        'adminprivilege', 'eventtype', 'checksumalgorithm', 'dimensionorder', 'renderingmodel', 'family',
+        'photometricinterpretation', 'acquisitionmode', 'illumination', 'contrastmethod', 'medium', 'immersion',
+        'correction', 'microscopetype', 'filtertype', 'detectortype', 'binning', 'lasertype', 'lasermedium', 'pulse',
+        'arctype', 'filamenttype'
+    ] loop
+        execute format('create table %I (like enumerated including all)', enumeration);
+    end loop;
+end $$;
+create table externalinfo (
+    like owned including all, entityId int8 not null, entityType varchar(255) not null, lsid varchar(255),
+    uuid varchar(255)
+);
+
 -- People, their passwords and sessions
 create table experimenter (
     like plain including all, omeName varchar(255) not null unique, firstName varchar(255) not null,
@@ -38,7 +55,6 @@ create table groupexperimentermap (
 create table password (
     experimenter_id int8 not null unique references experimenter, hash varchar(255), dn text, changed timestamp
 );
-create table adminprivilege (like enumerated including all);
 create table node (
     like plain including all, conn text not null, uuid varchar(255) not null unique, up timestamp not null,
     down timestamp, scale int4
@@ -49,7 +65,6 @@ create table session (
     timeToLive int8 not null, defaultEventType varchar(255) not null, message text, userAgent varchar(255),
     userIP varchar(15)
 );
-create table eventtype (like enumerated including all);
 create table event (
     like plain including all, "time" timestamp not null, status varchar(255), type int8 not null references eventtype,
     experimenter int8 not null references experimenter, experimenterGroup int8 not null references experimentergroup,
@@ -57,7 +72,6 @@ create table event (
 );
 
 -- Files
-create table checksumalgorithm (like enumerated including all);
 create table originalfile (
     like owned including all, name varchar(255) not null, path text not null, repo varchar(36), size int8,
     mimetype varchar(255) default 'application/octet-stream', hash varchar(255),
@@ -113,7 +127,6 @@ create table wellsample (
     posX float8, posXUnit varchar(255), posY float8, posYUnit varchar(255)
 );
 create table pixelstype (like enumerated including all, bitSize int4);
-create table dimensionorder (like enumerated including all);
 create table pixels (
     like owned including all, image int8 not null references image, image_index int4 not null default 0,
     sizeX int4 not null, sizeY int4 not null, sizeZ int4 not null, sizeC int4 not null, sizeT int4 not null,
@@ -135,7 +148,9 @@ create table planeinfo (
 create table statsinfo (like owned including all, globalMin float8 not null, globalMax float8 not null);
 create table logicalchannel (
     like owned including all, name varchar(255), fluor varchar(255), ndFilter float8, samplesPerPixel int4,
-    pockelCellSetting int4, emissionWave float8, emissionWaveUnit varchar(255), excitationWave float8,
+    pockelCellSetting int4, photometricInterpretation int8 references photometricinterpretation,
+    mode int8 references acquisitionmode, illumination int8 references illumination,
+    contrastMethod int8 references contrastmethod, emissionWave float8, emissionWaveUnit varchar(255), excitationWave float8,
     excitationWaveUnit varchar(255), pinHoleSize float8, pinHoleSizeUnit varchar(255)
 );
 create table channel (
@@ -154,8 +169,6 @@ create table shape (
 );
 
 -- How an image is shown
-create table renderingmodel (like enumerated including all);
-create table family (like enumerated including all);
 create table quantumdef (
     like owned including all, bitResolution int4 not null, cdStart int4 not null, cdEnd int4 not null
 );

@@ -10,6 +10,7 @@ from .query import Query
 from .rendering import RenderingEngine
 from .roi import Roi
 from .scripts import Script
+from .search import Search
 from .session import SessionService
 from .shares import Share
 from .thumbnails import ThumbnailStore
@@ -24,5 +25,5 @@ STATELESS = {
 }
 STATEFUL = {
     "RawFileStore": RawFileStore, "RawPixelsStore": RawPixelsStore, "RenderingEngine": RenderingEngine,
-    "ThumbnailStore": ThumbnailStore,
+    "Search": Search, "ThumbnailStore": ThumbnailStore,
 }

@@ -2,6 +2,7 @@
 import omero
 from omero.rtypes import unwrap
 
+from ..calls import NO_OBJECT
 from ..sessions import SYSTEM_GROUP, USER_GROUP, password_hash
 from .base import Service
 
@@ -88,7 +89,7 @@ class Admin(Service):
             id=user.id.val)]
 
     def lookupLdapAuthExperimenter(self, identity):
-        return None
+        return NO_OBJECT
 
     def lookupLdapAuthExperimenters(self):
         return []

@@ -4,6 +4,12 @@ from ..graph import entities
 from ..hql import translate
 
 
+def class_name(name):
+    """The name of a class of OMERO's model, however a client calls it: `ome.model.core.Image`, `ImageI`."""
+    name = name.rsplit(".", 1)[-1].rsplit("::", 1)[-1]
+    return name.removesuffix("I")
+
+
 class Service:
     """A service of one session. Calls that a subclass has no method for are refused by name."""
 

@@ -2,7 +2,7 @@
 from omero.rtypes import unwrap
 
 from ..hql import NotSupported
-from .base import Service
+from .base import Service, class_name
 
 CONTENTS = {
     "Project": "select o from Project o left outer join fetch o.datasetLinks l left outer join fetch l.child",
@@ -20,14 +20,14 @@ class Container(Service):
     """Containers with their contents."""
 
     def loadContainerHierarchy(self, kind, ids, options):
-        kind = kind.rsplit(".", 1)[-1]
+        kind = class_name(kind)
         if kind not in CONTENTS:
             raise NotSupported(f"the hierarchy of {kind}")
         where = " where o.id in (:ids)" if ids else ""
         return self.objects(f"{CONTENTS[kind]}{where} order by o.id", ids=list(ids or []))
 
     def getImages(self, kind, ids, options):
-        kind = kind.rsplit(".", 1)[-1]
+        kind = class_name(kind)
         if kind not in IMAGES:
             raise NotSupported(f"the images of {kind}")
         return self.objects(
@@ -36,7 +36,7 @@ class Container(Service):
             f"left outer join fetch c.statsInfo where {IMAGES[kind]} order by o.id", ids=list(ids))
 
     def getCollectionCount(self, kind, collection, ids, options):
-        kind, collection = kind.rsplit(".", 1)[-1], collection.rsplit("_", 1)[-1]
+        kind, collection = class_name(kind), collection.rsplit("_", 1)[-1]
         counts = dict.fromkeys(ids, 0)
         for made in self.objects(f"select o from {kind} o left outer join fetch o.{collection} where o.id in (:ids)",
                                  ids=list(ids)):

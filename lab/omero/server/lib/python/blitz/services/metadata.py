@@ -2,14 +2,14 @@
 from omero.rtypes import rlong, unwrap
 
 from ..model import ANNOTATED, ANNOTATIONS
-from .base import Service
+from .base import Service, class_name
 
 
 class Metadata(Service):
     """Annotations."""
 
     def loadSpecifiedAnnotations(self, kind, include, exclude, options):
-        kind = kind.rsplit(".", 1)[-1]
+        kind = class_name(kind)
         where, values = [], {}
         if include:
             where.append("a.ns in (:include)")
@@ -23,8 +23,13 @@ class Metadata(Service):
     def countSpecifiedAnnotations(self, kind, include, exclude, options):
         return rlong(len(self.loadSpecifiedAnnotations(kind, include, exclude, options)))
 
+    def loadChannelAcquisitionData(self, ids):
+        return self.objects("select c from LogicalChannel c left outer join fetch c.photometricInterpretation "
+                            "left outer join fetch c.illumination left outer join fetch c.mode "
+                            "left outer join fetch c.contrastMethod where c.id in (:ids) order by c.id", ids=list(ids))
+
     def loadAnnotations(self, kind, ids, kinds, annotators, options):
-        kind = kind.rsplit(".", 1)[-1]
+        kind = class_name(kind)
         wanted = {name.rsplit(".", 1)[-1] for name in kinds or ()} or set(ANNOTATIONS)
         found = {identity: [] for identity in ids}
         if kind in ANNOTATED:

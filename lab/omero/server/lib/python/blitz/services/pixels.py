@@ -1,4 +1,5 @@
 """IPixels and RawPixelsStore: what is known of pixels, and their bytes."""
+from ..calls import NO_OBJECT
 from ..planes import Planes
 from ..settings import data_dir
 from .base import Service
@@ -15,20 +16,25 @@ class Pixels(Service):
             "select p from Pixels p join fetch p.image join fetch p.pixelsType join fetch p.dimensionOrder "
             "left outer join fetch p.channels c left outer join fetch c.logicalChannel "
             "left outer join fetch c.statsInfo where p.id = :id", id=identity)
-        return found[0] if found else None
+        return found[0] if found else NO_OBJECT
 
     def retrieveRndSettings(self, identity):
-        return next(iter(self.retrieveAllRndSettings(identity, -1)), None)
+        return next(iter(self.retrieveAllRndSettings(identity, -1)), NO_OBJECT)
 
     def retrieveRndSettingsFor(self, identity, user):
-        return next(iter(self.retrieveAllRndSettings(identity, user)), None)
+        return next(iter(self.retrieveAllRndSettings(identity, user)), NO_OBJECT)
 
     def retrieveAllRndSettings(self, identity, user):
         """Of one user, or of all (-1)."""
         if user < 0:
-            return self.objects(f"{SETTINGS} where r.pixels.id = :id order by r.id", id=identity)
-        return self.objects(f"{SETTINGS} where r.pixels.id = :id and r.details.owner.id = :user order by r.id",
-                            id=identity, user=user)
+            found = self.objects(f"{SETTINGS} where r.pixels.id = :id order by r.id", id=identity)
+        else:
+            found = self.objects(f"{SETTINGS} where r.pixels.id = :id and r.details.owner.id = :user order by r.id",
+                                 id=identity, user=user)
+        for binding in (binding for settings in found for binding in settings._waveRenderingSeq):
+            # there are none, and clients want that known
+            binding._spatialDomainEnhancementSeq, binding._spatialDomainEnhancementLoaded = [], True
+        return found
 
 
 class RawPixelsStore(Service):
@@ -44,6 +50,15 @@ class RawPixelsStore(Service):
 
     def getTile(self, z, c, t, x, y, width, height):
         return self.planes.plane(z, c, t)[y:y + height, x:x + width].tobytes()
+
+    def getByteWidth(self):
+        return self.planes.dtype.itemsize
+
+    def isSigned(self):
+        return self.planes.dtype.kind != "u"
+
+    def isFloat(self):
+        return self.planes.dtype.kind == "f"
 
     def getPlaneSize(self):
         return self.planes.size_x * self.planes.size_y * self.planes.dtype.itemsize

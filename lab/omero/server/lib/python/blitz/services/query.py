@@ -1,10 +1,11 @@
 """IQuery: objects and values by HQL."""
 import omero
 
+from ..calls import NO_OBJECT
 from ..graph import entities, parameters_of, projection
 from ..hql import NotSupported, translate
 from ..model import ENTITIES
-from .base import Service
+from .base import Service, class_name
 
 
 class Query(Service):
@@ -12,18 +13,18 @@ class Query(Service):
 
     def get(self, kind, identity):
         found = self.find(kind, identity)
-        if found is None:
+        if found is NO_OBJECT:
             raise omero.ValidationException("", "", f"No {kind} with the id {identity}")
         return found
 
     def find(self, kind, identity):
-        return next(iter(self.objects(f"select o from {self._class(kind)} o where o.id = :id", id=identity)), None)
+        return next(iter(self.objects(f"select o from {self._class(kind)} o where o.id = :id", id=identity)), NO_OBJECT)
 
     def findAll(self, kind, paging):
         return self.objects(f"select o from {self._class(kind)} o order by o.id")
 
     def findByString(self, kind, field, value):
-        return next(iter(self.findAllByString(kind, field, value, True, None)), None)
+        return next(iter(self.findAllByString(kind, field, value, True, None)), NO_OBJECT)
 
     def findAllByString(self, kind, field, value, case_sensitive, paging):
         if case_sensitive:
@@ -34,7 +35,7 @@ class Query(Service):
         found = self.findAllByQuery(query, parameters)
         if len(found) > 1:
             raise omero.ValidationException("", "", f"the query has {len(found)} results, not one")
-        return found[0] if found else None
+        return found[0] if found else NO_OBJECT
 
     def findAllByQuery(self, query, parameters):
         values, offset, limit = parameters_of(parameters)
@@ -50,7 +51,7 @@ class Query(Service):
 
     @staticmethod
     def _class(name):
-        name = name.rsplit(".", 1)[-1]
+        name = class_name(name)
         if name not in ENTITIES:
             raise NotSupported(f"the class {name}")
         return name

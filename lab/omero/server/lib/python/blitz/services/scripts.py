@@ -8,5 +8,11 @@ class Script(Service):
     def getScripts(self):
         return []
 
+    def getScriptsByMimetype(self, mimetype):
+        return []
+
+    def getScriptID(self, path):
+        return -1
+
     def getUserScripts(self, acceptable):
         return []

@@ -1,7 +1,8 @@
 """ITypes: the values of enumerations."""
+from ..calls import NO_OBJECT
 from ..hql import NotSupported
 from ..model import ENUMERATIONS
-from .base import Service
+from .base import Service, class_name
 
 
 class Types(Service):
@@ -11,11 +12,12 @@ class Types(Service):
         return self.objects(f"select e from {self._kind(kind)} e order by e.id")
 
     def getEnumeration(self, kind, value):
-        return next(iter(self.objects(f"select e from {self._kind(kind)} e where e.value = :value", value=value)), None)
+        return next(iter(self.objects(f"select e from {self._kind(kind)} e where e.value = :value", value=value)),
+                    NO_OBJECT)
 
     @staticmethod
     def _kind(kind):
-        kind = kind.rsplit(".", 1)[-1]
+        kind = class_name(kind)
         if kind not in ENUMERATIONS:
             raise NotSupported(f"the enumeration {kind}")
         return kind

@@ -37,7 +37,7 @@ def status():
     """
     Whether OMERO.server and OMERO.web run as they should, looked at from outside to inside.
 
-    Returns ``{healthy, server: {unit, active, main_pid, in_cgroup, ports, session}, web: {…, http}, rogue: [{pid,
+    Returns ``{ready, server: {unit, active, main_pid, in_cgroup, ports, session}, web: {…, http}, rogue: [{pid,
     user, command}], problems: [str]}``. ``in_cgroup`` is false for a main process that isn't the unit's own,
     ``session`` is true after a login as the visitors' user, ``http`` is the code of a page that needs one. ``rogue``
     are OMERO's processes outside its units. The exit code is 1 when there are problems.
@@ -51,7 +51,7 @@ def status():
     found = {"server": _server(), "web": _web(), "rogue": _rogues()}
     found["problems"] = [problem for side in UNITS for problem in _problems(side, found[side])]
     found["problems"] += [_tell(process) for process in found["rogue"]]
-    found["healthy"] = not found["problems"]
+    found["ready"] = not found["problems"]
     if found["problems"]:
         __context__["retcode"] = 1
     return found
@@ -64,7 +64,7 @@ def start(what="all", limit=600, test=None):
     what:  ``server``, ``web`` or ``all``
     limit: seconds for each until it is ready
 
-    Returns ``{did: [str], ready: {unit: seconds}}``; with ``test=True`` ``{would: [str]}`` and nothing is done. Refused
+    Returns ``{did: [str], seconds: {unit: float}}``; with ``test=True`` ``{would: [str]}`` and nothing is done. Refused
     while processes of OMERO run outside the units. What doesn't become ready fails with the last lines of its logs.
 
     CLI Example:
@@ -83,7 +83,7 @@ def stop(what="all", limit=600, test=None):
     what:  ``server``, ``web`` or ``all``
     limit: seconds for each
 
-    Returns ``{did: [str], ready: {unit: seconds}}``; with ``test=True`` ``{would: [str]}`` and nothing is done.
+    Returns ``{did: [str], seconds: {unit: float}}``; with ``test=True`` ``{would: [str]}`` and nothing is done.
 
     CLI Example:
 
@@ -125,13 +125,13 @@ def _operate(verb, what, limit, test):
     commands = [f"systemctl {verb} {UNITS[side]}" for side in sides]
     if __opts__.get("test", False) if test is None else test:
         return {"would": commands}
-    done = {"did": commands, "ready": {}}
+    done = {"did": commands, "seconds": {}}
     for side in sides:
         began = time.monotonic()
         __salt__["event.send"](f"idr/omero/{verb}", {"message": f"{verb} {UNITS[side]}"})
         _systemctl(verb, side, limit)
         _wait(verb, side, began + limit)
-        done["ready"][UNITS[side]] = round(time.monotonic() - began, 1)
+        done["seconds"][UNITS[side]] = round(time.monotonic() - began, 1)
     return done
 
 

@@ -144,7 +144,7 @@ def read_only_user(name, user, group, pillar_key, database):
     changes = {user: {"old": None, "new": f"in read-only group {group}"}}
     if __opts__["test"]:
         return _state(name, None, f"{user} would be made in read-only group {group}", changes)
-    throw_away = secrets.token_urlsafe(24)
+    throw_away = secrets.token_hex(24)
     for command in (
         ["group", "add", "--ignore-existing", "--type", "read-only", group],
         ["user", "add", "--ignore-existing", "--group-name", group, "-P", throw_away, user, user.capitalize(), "User"],
@@ -161,7 +161,7 @@ def read_only_user(name, user, group, pillar_key, database):
 def _make_schema(database):
     # `omero db script` wants root's password as an argument: a random one, which password_set replaces
     script = _as_omero(
-        [OMERO, "db", "script", "--password", secrets.token_urlsafe(24), "-f", "-"], database, timeout=300
+        [OMERO, "db", "script", "--password", secrets.token_hex(24), "-f", "-"], database, timeout=300
     )
     if script.returncode:
         raise CommandExecutionError(f"omero db script failed: {_last_line(script)}")

@@ -62,7 +62,7 @@ def test_a_server_started_by_hand_is_a_rogue_and_nothing_is_started_beside_it(mo
 
     status = module.status()
     assert find(status["rogue"], gunicorn)[0]["side"] == "web"
-    assert not status["healthy"]
+    assert not status["ready"]
     assert any(f"kill {gunicorn.pid}" in problem for problem in status["problems"])
 
     with pytest.raises(CommandExecutionError, match=f"pid {gunicorn.pid}.*omero.start web"):
@@ -108,7 +108,7 @@ def test_a_unit_that_is_down_is_named_with_what_starts_it(module, systemctl):
 
     status = module.status()
 
-    assert not status["healthy"]
+    assert not status["ready"]
     assert "omero-server.service is inactive: start it with omero.start server" in status["problems"]
     assert "omero-web.service is inactive: start it with omero.start web" in status["problems"]
 

@@ -1,0 +1,161 @@
+"""Runners as an operator types them: the real `salt-run` of a checkout, its exit code and what it says."""
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def checkout(repo, tmp_path_factory):
+    """A clean checkout of what is here, with the virtual environment of this one, and a home of its own."""
+    place = tmp_path_factory.mktemp("operator") / "checkout"
+    listed = subprocess.run(
+        ["git", "-C", repo, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    for name in filter(None, listed.split("\0")):
+        if not (repo / name).exists() and not (repo / name).is_symlink():
+            continue
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(repo / name, place / name, follow_symlinks=False)
+    git = ["git", "-C", place, "-c", "user.name=t", "-c", "user.email=t@t"]
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "all"]):
+        subprocess.run([*git, *words], check=True)
+    (place / ".venv/bin").mkdir(parents=True)
+    for command in ("salt-run", "salt-call"):
+        script = place / ".venv/bin" / command
+        python = repo / ".venv/bin/python"
+        script.write_text(
+            f"#!{python}\nimport sys\nsys.path[0] = {str(place)!r}\nfrom idr.checkout import main\nmain()\n"
+        )
+        script.chmod(0o755)
+    (place.parent / "home").mkdir()
+    return place
+
+
+@pytest.fixture
+def salt_run(checkout):
+    """Type a command of the checkout's .venv/bin, anywhere; SSH and git are those in `path` first."""
+
+    def run(*words, cwd=None, path=""):
+        home = checkout.parent / "home"
+        environment = {"HOME": str(home), "PATH": f"{path}:{os.environ['PATH']}", "LANG": "C.UTF-8"}
+        return subprocess.run(
+            [checkout / ".venv/bin" / words[0], *words[1:]],
+            cwd=cwd or checkout, env=environment, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.fixture
+def unreachable(tmp_path):
+    """An `ssh` that reaches nobody and remembers that it was asked."""
+    asked = tmp_path / "asked"
+    (tmp_path / "ssh").write_text(
+        "#!/bin/sh\nfor last; do :; done\n"
+        f"echo \"$last\" | tail -n 1 >> {asked}\necho 'connect to host: No route' >&2\nexit 255\n"
+    )
+    (tmp_path / "ssh").chmod(0o755)
+    return tmp_path
+
+
+def answer(done):
+    return json.loads(done.stdout[done.stdout.index("{") :])
+
+
+def test_it_works_the_first_time_and_wherever_it_is_typed(salt_run, checkout):
+    assert not (checkout / ".salt").exists()
+    for cwd in (checkout, checkout / "pillar", Path("/")):
+        done = salt_run("salt-run", "--out=json", "environment.check", cwd=cwd)
+        assert done.returncode == 1
+        assert answer(done)["problems"] == ["only an environment's own master can ask its servers: ssh <env>-proxy"]
+        assert done.stderr == ""
+
+
+def test_salt_call_asks_no_master(salt_run, checkout):
+    done = salt_run("salt-call", "--out=json", "--id=idr-omero", "state.show_top", cwd=checkout / "docs")
+
+    assert done.returncode == 0, done.stderr
+    assert answer(done) == {"local": {"base": ["roles.omero"]}}
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["idr", "aply=True"], "aply: unknown argument; it takes env, apply, replace, site"),
+        ([], "env: missing; it takes env, apply, replace, site"),
+        (["idr", "apply=please"], "apply: True or False, not 'please'"),
+        (["idrr"], "idrr: there is no environment of that name; there is idr"),
+        (["idr", "site=somewhere"], "site: has to be the absolute path of a directory that is there, not somewhere"),
+    ],
+)
+def test_a_mistake_in_the_arguments_is_one_line_and_a_failure(salt_run, unreachable, words, problem):
+    done = salt_run("salt-run", "--out=json", "environment.enrol", *words, path=unreachable)
+
+    assert done.returncode == 1
+    assert answer(done)["problems"] == [problem]
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not (unreachable / "asked").exists()
+
+
+def test_all_that_is_wrong_is_told_at_once(salt_run, unreachable, checkout):
+    site = checkout.parent / "home/.config/idr/idr"
+    site.mkdir(parents=True)
+    site.chmod(0o755)
+    stray = checkout / "salt/stray.sls"
+    stray.write_text("{}\n")
+    try:
+        done = salt_run(
+            "salt-run", "--out=json", "environment.enrol", "idr", "apply=True", "replace=idr-omer", path=unreachable
+        )
+    finally:
+        stray.unlink()
+        site.rmdir()
+
+    assert done.returncode == 1
+    problems = answer(done)["problems"]
+    assert f"{site}: others may look into it, and it holds secrets: chmod 700 {site}" in problems
+    assert (
+        f"{checkout}: salt/stray.sls isn't committed, and a commit is what is installed: commit it, or take it away"
+        in problems
+    )
+    assert "idr-proxy: unreachable by SSH: connect to host: No route" in problems
+    assert "idr-omero: not looked at, since it's reached through idr-proxy" in problems
+    assert any(problem.startswith("idr-omer: replace= names no server of idr") for problem in problems)
+    assert all(line.endswith(" facts") for line in (unreachable / "asked").read_text().splitlines())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_checkout_of_somebody_else_is_told_so(repo):
+    with tempfile.TemporaryDirectory() as place:  # pytest's own directories are closed to others
+        os.chmod(place, 0o755)
+        (Path(place) / "idr").mkdir()
+        (Path(place) / "idr/__init__.py").touch()
+        shutil.copy(repo / "idr/checkout.py", Path(place) / "idr")
+        typed = (
+            f"import sys; sys.path.insert(0, {place!r}); sys.argv = ['salt-run']; import idr.checkout as c; c.main()"
+        )
+        done = subprocess.run(
+            ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/python3", "-c", typed],
+            capture_output=True, text=True,
+        )  # fmt: skip
+
+        assert done.returncode == 1
+        assert done.stderr == (
+            f"salt-run: {place} is another user's. Use a checkout of your own: git clone {place}; make venv\n"
+        )
+
+
+def test_each_action_is_recorded(salt_run, checkout):
+    salt_run("salt-run", "environment.check")
+    record = checkout.parent / "home/.local/state/idr/actions.jsonl"
+
+    last = json.loads(record.read_text().splitlines()[-1])
+    assert (last["what"], last["result"]) == ("environment.check", False)
+    assert record.stat().st_mode & 0o777 == 0o600

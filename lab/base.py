@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.settings import CACHE
-from lab.shell import LabError, run
+from lab.shell import LabError, delete, run
 
 IMAGES = CACHE / "images"
 PACKAGES = (
@@ -23,27 +23,28 @@ PACKAGES = (
 # Documentation is left out and dpkg doesn't sync: six hosts install packages at once, on one disk.
 DPKG = ("force-unsafe-io", "path-exclude=/usr/share/doc/*", "path-exclude=/usr/share/man/*",
         "path-exclude=/usr/share/locale/*")
-FINISH = """
+FINISH = r"""
 update-ca-certificates >/dev/null 2>&1
-printf 'LANG=C.UTF-8\\n' > /etc/default/locale
-printf '[global]\\ncert = /etc/ssl/certs/ca-certificates.crt\\ndisable-pip-version-check = true\\n' > /etc/pip.conf
+printf 'LANG=C.UTF-8\n' > /etc/default/locale
+printf '[global]\ncert = /etc/ssl/certs/ca-certificates.crt\ndisable-pip-version-check = true\n' > /etc/pip.conf
 # This machine's own certificate authorities, for programs that bring another list of them
 printf 'SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt\n' >> /etc/environment
 mkdir -p /etc/systemd/system.conf.d
-printf '[Manager]\nDefaultEnvironment=SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt\n' > /etc/systemd/system.conf.d/lab.conf
+printf '[Manager]\nDefaultEnvironment=SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt\n' \
+  > /etc/systemd/system.conf.d/lab.conf
 rm -f /etc/ssh/ssh_host_* /etc/hostname /etc/resolv.conf
 : > /etc/machine-id
 """
 AUTHORITIES = Path("/usr/local/share/ca-certificates")
-IN_CHROOT = """
+IN_CHROOT = r"""
 mount -t overlay building -o "lowerdir=$LOWER,upperdir=$UPPER,workdir=$WORK" "$ROOT"
 mount -t proc proc "$ROOT/proc"
 mkdir -p "$ROOT/var/cache/apt/archives"
 mount --bind "$DEBS" "$ROOT/var/cache/apt/archives"
 cp "$RESOLV" "$ROOT/etc/resolv.conf"
-printf '#!/bin/sh\\nexit 101\\n' > "$ROOT/usr/sbin/policy-rc.d"
+printf '#!/bin/sh\nexit 101\n' > "$ROOT/usr/sbin/policy-rc.d"
 chmod 755 "$ROOT/usr/sbin/policy-rc.d"
-env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive \\
+env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive \
   chroot "$ROOT" sh -ec "$SCRIPT"
 rm -rf "$ROOT/usr/sbin/policy-rc.d" "$ROOT/etc/resolv.conf" "$ROOT"/var/lib/apt/lists/*_*
 """
@@ -51,7 +52,7 @@ rm -rf "$ROOT/usr/sbin/policy-rc.d" "$ROOT/etc/resolv.conf" "$ROOT"/var/lib/apt/
 
 @dataclass(frozen=True)
 class Layer:
-    """What some hosts need beside the base: packages, files (path: (text, mode)), and a script that runs after them."""
+    """What some hosts need beside the base: packages, files (path, text, mode), and a script that runs after them."""
 
     name: str
     packages: tuple = ()
@@ -90,7 +91,7 @@ def prune(used):
     """Delete the images that are neither current nor below an existing host; `used` are the directories to keep."""
     for image in IMAGES.iterdir():
         if image not in used:
-            shutil.rmtree(image)
+            delete(image)
 
 
 def _cached(name, recipe, build):
@@ -125,8 +126,8 @@ def _build_layer(wanted, below, directory):
     for path in (work, root):
         shutil.rmtree(path, ignore_errors=True)
     for path in (upper, work, root, debs):
-        path.mkdir(parents=True)if not path.exists() else None
-    for name, (text, mode) in wanted.files:
+        path.mkdir(parents=True, exist_ok=True)
+    for name, text, mode in wanted.files:
         path = upper / name.lstrip("/")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)

@@ -1,11 +1,10 @@
 """`down`, which keeps the hosts' disks, and `destroy`, which keeps nothing but the cache."""
 
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 from lab import cgroups, downloads, hosts, leftovers, network, volumes
 from lab.settings import HOSTS, STATE, VOLUMES
-from lab.shell import LabError
+from lab.shell import LabError, delete
 
 
 def down():
@@ -27,10 +26,12 @@ def destroy():
         cgroups.end(cgroups.group())
     for directory in made_hosts():
         hosts.end(directory)
+    for directory in leftovers.propagated():
+        directory.rmdir()
     volumes.detach(VOLUMES)
     network.down()
     if STATE.exists():
-        shutil.rmtree(STATE)
+        delete(STATE)
     left = leftovers.leftovers()
     if left:
         raise LabError("still there:\n" + "\n".join(left))

@@ -1,14 +1,12 @@
 """`up`: the whole lab in its order, what can go on at once at once, and each step said with the seconds it took."""
 
-import os
 import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from lab import base, check, downloads, hosts, machines, network, seat
-from lab.settings import CACHE, HOSTS, PUBLIC_ADDRESS, STATE
+from lab.settings import CACHE, PUBLIC_ADDRESS, STATE
 from lab.shell import LabError, run
 
 OMERO = Path(__file__).with_name("omero")
@@ -70,7 +68,7 @@ def _images(topology):
 
 
 def remake(topology, name):
-    """Make one machine anew, as a cloud would rebuild it: a fresh system with new SSH host keys, and its old volumes."""
+    """Make one machine anew, as a cloud rebuilds it: a fresh system with new SSH host keys, and its old volumes."""
     machine = topology.machine(name)
     directory = machines.directory_of(machine)
     if directory.exists():

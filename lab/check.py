@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import socket
-import subprocess
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address, ip_network
@@ -148,7 +147,7 @@ def _network():
     found = []
     resolvers = egress.resolvers()
     if not resolvers:
-        found.append("/etc/resolv.conf names no IPv4 resolver that hosts could use (a local stub isn't reached from them)")
+        found.append("/etc/resolv.conf names no IPv4 resolver that hosts can reach (a local stub they can't): name one")
     inside = [ip_network(cidr) for cidr in ("192.168.1.0/24", "192.168.2.0/24", "198.51.100.0/24", "169.254.215.0/30")]
     for resolver in resolvers:
         if any(ip_address(resolver) in network for network in inside):
@@ -176,8 +175,7 @@ def _answers(address):
 
 
 def _commit():
-    if subprocess.run(["git", "-c", f"safe.directory={CHECKOUT}", "-C", CHECKOUT, "rev-parse", "--verify", "-q", "HEAD"],
-                      capture_output=True).returncode == 0:
+    if succeeds("git", "-c", f"safe.directory={CHECKOUT}", "-C", CHECKOUT, "rev-parse", "--verify", "--quiet", "HEAD"):
         return []
     return [f"{CHECKOUT} is no git checkout with a commit: the operator's seat gets a clone of it"]
 

@@ -1,4 +1,4 @@
-"""What a cloud puts into a new server before its first boot: its name, resolvers, SSH host keys and the operator's key."""
+"""What a cloud puts into a server before its first boot: name, resolvers, SSH host keys and the operator's key."""
 
 import shutil
 

@@ -2,14 +2,13 @@
 One host with real systemd: start, stop, kill, run a command in it.
 
 A host is given everything it needs: a network namespace with its interfaces, the layers it boots from, block devices
-and directories. Whoever gives these, `lab/ctl` or a cloud's compute driver, calls the same functions. What runs is found
-by the host's control group, named after its directory; nothing is remembered.
+and directories. Whoever gives these, `lab/ctl` or a cloud's compute driver, calls the same functions. What runs is
+found by the host's control group, named after its directory; nothing is remembered.
 """
 
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from pathlib import Path
 
 from lab import cgroups, volumes
 from lab.settings import NAME
-from lab.shell import LabError, run, wait_until
+from lab.shell import LabError, delete, run, wait_until
 
 KEEPER = Path(__file__).with_name("keeper.py")
 ENVIRONMENT = {
@@ -118,7 +117,7 @@ def remove(directory):
     """Delete a host that is off, with everything it wrote; its volumes' files are elsewhere and stay."""
     if is_on(directory):
         raise LabError(f"{directory.name} is on: stop it before it is removed")
-    shutil.rmtree(directory, ignore_errors=False)
+    delete(directory)
 
 
 def is_on(directory):

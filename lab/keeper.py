@@ -47,7 +47,7 @@ def nspawn(host, root):
 
 
 def as_after_power_on():
-    """Empty the network namespace of what a host made in it: it outlives the host's reboot, a real machine's doesn't."""
+    """Empty the network namespace of what the host made in it: unlike a machine's own, it outlives a reboot."""
     subprocess.run(["nft", "flush", "ruleset"], check=True)
     links = json.loads(subprocess.run(["ip", "-json", "link"], check=True, capture_output=True).stdout)
     for name in (link["ifname"] for link in links):

@@ -59,4 +59,9 @@ def _mounts():
 
 
 def _files():
-    return [f"file {path}" for path in NSPAWN.glob(f"*/*{NAME}-*")]
+    return [f"directory {path}" for path in propagated()]
+
+
+def propagated():
+    """The directories that systemd-nspawn leaves behind for hosts of the lab when it is killed."""
+    return sorted(NSPAWN.glob(f"*/{NAME}-*"))

@@ -9,7 +9,7 @@ from lab import base, firstboot, hosts, network, seat, volumes
 from lab.settings import CACHE, HOSTS
 from lab.shell import LabError
 
-OMERO_SERVER = Path(__file__).with_name("omero") / "host"
+SHIMS = Path(__file__).with_name("omero") / "shims"
 DEVICES = "bcdefghij"   # /dev/vda is the disk that a server boots from
 STANDIN_PACKAGES = ("zeroc-icegrid", "zeroc-glacier2", "zeroc-ice-utils")
 
@@ -24,9 +24,8 @@ def layers_of(machine, image):
 
 
 def _omero_layer():
-    """What a lab's OMERO hosts have besides: Debian's Ice, and the files of lab/omero/host that make it pass for 3.6."""
-    files = tuple((f"/{path.relative_to(OMERO_SERVER)}", path.read_text(), path.stat().st_mode & 0o777)
-                  for path in sorted(OMERO_SERVER.rglob("*")) if path.is_file())
+    """What a lab's OMERO hosts have besides: Debian's Ice, and lab/omero/shims, with which it passes for 3.6."""
+    files = tuple((f"/usr/local/bin/{path.name}", path.read_text(), 0o755) for path in sorted(SHIMS.iterdir()))
     return base.Layer("omero", packages=STANDIN_PACKAGES, files=files)
 
 

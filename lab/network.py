@@ -104,14 +104,14 @@ def down():
     egress.down()
     for namespace in namespaces():
         if not succeeds("ip", "netns", "delete", namespace):
-            (NAMESPACES / namespace).unlink(missing_ok=True)   # a file that a killed `ip netns add` left without a mount
+            (NAMESPACES / namespace).unlink(missing_ok=True)   # a killed `ip netns add` leaves a file without a mount
 
 
 def enclose(name):
     """Make the network namespace NAME unless it is there."""
     if succeeds("ip", "-n", name, "link", "show", "lo"):
         return
-    (NAMESPACES / name).unlink(missing_ok=True)   # a file that a killed `ip netns add` left without a mount
+    (NAMESPACES / name).unlink(missing_ok=True)   # a killed `ip netns add` leaves a file without a mount
     run("ip", "netns", "add", name)
     _in(name, "ip", "link", "set", "lo", "up")
 

@@ -54,7 +54,7 @@ def give_ssh(topology):
 
 
 def give_checkout():
-    """Bring the operator's clone to this checkout's HEAD; returns the commit's short name and whether HEAD is all of it."""
+    """Bring the operator's clone to this checkout's HEAD; returns its short name, and whether all here is in it."""
     git = ["git", "-c", f"safe.directory={CHECKOUT}", "-C", os.fspath(CHECKOUT)]
     bundle = subprocess.run([*git, "bundle", "create", "--quiet", "-", "HEAD"], capture_output=True, check=True).stdout
     receive = ("cat > ~/.idr.bundle && git init -q -b main ~/idr && git -C ~/idr fetch -q ~/.idr.bundle HEAD "

@@ -34,6 +34,16 @@ def succeeds(*command):
                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
 
 
+def delete(directory):
+    """
+    Delete a directory and all below it, by many processes at once.
+
+    Ten times as fast as one where each deletion waits for the disk (a filesystem mounted with `discard`).
+    """
+    files = 'find "$0" -xdev ! -type d -print0 | xargs --null --no-run-if-empty --max-procs=16 --max-args=100 rm -f'
+    run("sh", "-ec", f'{files}; rm -rf --one-file-system "$0"', directory)
+
+
 def wait_until(what, reached, seconds, failed=lambda: None, every=0.05):
     """
     Wait until `reached()` is true.

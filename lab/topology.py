@@ -87,7 +87,7 @@ class Topology:
 
 def read(path: Path = CHECKOUT / "pillar/environments/idr.sls"):
     """The topology that PATH, an environment's pillar, describes."""
-    import yaml   # Debian's own package; `check` and `install` work without it
+    import yaml  # Debian's own package; `check` and `install` work without it
 
     pillar = yaml.safe_load(path.read_text())["environment"]
     if pillar["public"]["address"] != PUBLIC_ADDRESS:
@@ -108,5 +108,5 @@ def read(path: Path = CHECKOUT / "pillar/environments/idr.sls"):
 
 
 def port_name(machine, interface):
-    """The switch's end of a machine's cable: interface names end after 15 characters, and the names of servers don't."""
+    """The switch's end of a machine's cable; a hash, since interface names end after 15 characters."""
     return "p" + hashlib.sha256(f"{machine}/{interface}".encode()).hexdigest()[:12]

@@ -322,7 +322,8 @@ def _at_work(data):
     pids = []
     for link in glob.glob("/proc/[0-9]*/cwd"):
         try:
-            if os.readlink(link) == os.path.realpath(data):
+            # not by path, which in a container of this machine may be the same for another directory
+            if os.path.samefile(link, data):
                 pids.append(int(link.split("/")[2]))
         except OSError:
             continue  # it has ended meanwhile

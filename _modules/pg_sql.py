@@ -96,8 +96,23 @@ def alone(sql, database="postgres", major=None, limit=3600):
     # a statement that fails doesn't end this mode, nor shows in its exit code
     trouble = [line for line in done["stderr"].splitlines() if re.match(r"(ERROR|FATAL|PANIC|DETAIL|HINT):", line)]
     if done["retcode"] or any(not line.startswith(("DETAIL", "HINT")) for line in trouble):
-        raise CommandExecutionError(" ".join(" ".join(trouble or [done["stderr"]]).split()))
+        raise CommandExecutionError(" ".join((done["stderr"] if done["retcode"] else " ".join(trouble)).split()))
     return re.findall(r'^\t 1: \w+ = "(.*)"\t\(typeid', done["stdout"], re.M)
+
+
+def mistakes(major=None):
+    """
+    What PostgreSQL can't understand in its configuration file, in its own words; empty if it could start with it.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call pg_sql.mistakes
+    """
+    # any setting will do: all are read before one is shown
+    done = as_postgres([program("postgres", major), "-C", "port", "-c", f"config_file={CONFIG}"])
+    return [line.partition(":")[2].strip() for line in done["stderr"].splitlines()] if done["retcode"] else []
 
 
 def as_postgres(command, stdin="", limit=60, **environment):

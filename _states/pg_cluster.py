@@ -10,14 +10,13 @@ import time
 
 from salt.exceptions import CommandExecutionError
 
-# as fresh as the files are: what changed since the server last read them, and what the server makes of them now
+# when the server read its files, and which settings of theirs only a restart brings
 IN_FORCE = """
 SELECT extract(epoch FROM pg_conf_load_time()) AS loaded,
-       ARRAY(SELECT name FROM pg_settings WHERE pending_restart ORDER BY name) AS pending,
-       ARRAY(SELECT name FROM pg_file_settings WHERE error = 'setting could not be applied' ORDER BY name) AS unapplied,
-       ARRAY(SELECT format('%s line %s: %s', sourcefile, sourceline, error) FROM pg_file_settings
-             WHERE error <> 'setting could not be applied'
-             UNION ALL SELECT format('pg_hba.conf line %s: %s', line_number, error) FROM pg_hba_file_rules
+       ARRAY(SELECT name FROM pg_settings WHERE pending_restart
+             UNION SELECT file.name FROM pg_file_settings file JOIN pg_settings USING (name)
+             WHERE file.error IS NOT NULL AND context = 'postmaster' ORDER BY 1) AS needing,
+       ARRAY(SELECT format('pg_hba.conf line %s: %s', line_number, error) FROM pg_hba_file_rules
              WHERE error IS NOT NULL) AS mistakes
 """
 
@@ -93,7 +92,8 @@ def collated(name, major):
     try:
         differing = __salt__["pg_cluster.collations"](name, major)
     except CommandExecutionError as exc:
-        ret.update(result=False, comment=f"{__opts__['id']}: the cluster can't be opened: {exc}")
+        mend = ". Add the locale to postgresql:locales in the site's pillar" if "setlocale()" in str(exc) else ""
+        ret.update(result=False, comment=f"{__opts__['id']}: the cluster can't be opened: {exc}{mend}")
         return ret
     if differing:
         each = ", ".join(
@@ -127,19 +127,19 @@ def settings_in_force(name, major, etc="/etc/idr-postgresql"):
     changed = max(os.stat(path).st_ctime for path in files if os.path.exists(path))
     try:
         now = _in_force(major)
-        if now["mistakes"]:
-            ret["comment"] = f"{__opts__['id']}: PostgreSQL keeps its present settings: {'; '.join(now['mistakes'])}"
+        mistakes = now["mistakes"] + __salt__["pg_sql.mistakes"](major)
+        if mistakes:
+            ret["comment"] = f"{__opts__['id']}: PostgreSQL keeps its present settings: {'; '.join(mistakes)}"
             return ret
-        needing = sorted({*now["pending"], *now["unapplied"]})
-        if now["loaded"] >= changed and not needing:
+        if now["loaded"] >= changed and not now["needing"]:
             ret.update(result=True, comment="every setting is in force")
             return ret
-        how = {"old": "", "new": f"restarted for {', '.join(needing)}" if needing else "reloaded"}
-        ret["changes"] = {name: how}
+        how = f"restarted for {', '.join(now['needing'])}" if now["needing"] else "reloaded"
+        ret["changes"] = {name: {"old": "", "new": how}}
         if __opts__["test"]:
-            ret.update(result=None, comment=f"PostgreSQL would be {how['new']}")
+            ret.update(result=None, comment=f"PostgreSQL would be {how}")
             return ret
-        if needing:
+        if now["needing"]:
             _restart(name)
         else:
             _reload(now["loaded"], major)
@@ -147,12 +147,10 @@ def settings_in_force(name, major, etc="/etc/idr-postgresql"):
     except CommandExecutionError as exc:
         ret.update(changes={}, comment=f"{__opts__['id']}: {exc}")
         return ret
-    if after["pending"] or after["loaded"] < changed:
-        ret.update(
-            changes={}, comment=f"{name} was {how['new']}, but hasn't taken up {after['pending'] or 'its files'}"
-        )
+    if after["needing"] or after["loaded"] < changed:
+        ret.update(changes={}, comment=f"{name} was {how}, but hasn't taken up {after['needing'] or 'its files'}")
         return ret
-    ret.update(result=True, comment=f"PostgreSQL has been {how['new']}")
+    ret.update(result=True, comment=f"PostgreSQL has been {how}")
     return ret
 
 

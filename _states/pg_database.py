@@ -75,7 +75,8 @@ def _steps(name, owner, readers, found):
     if found["public"]:
         steps.append(("closed to others", 'REVOKE ALL ON DATABASE :"name" FROM PUBLIC;', {"name": name}))
     for reader in readers:
-        if not __salt__["pg_sql.query"](READER, name=name, reader=reader)[0]["welcome"]:
+        # as long as it is open to all, a reader's being welcome says nothing
+        if found["public"] or not __salt__["pg_sql.query"](READER, name=name, reader=reader)[0]["welcome"]:
             sql = 'GRANT CONNECT, TEMPORARY ON DATABASE :"name" TO :"reader";'
             steps.append((f"open to {reader}", sql, {"name": name, "reader": reader}))
     schema = __salt__["pg_sql.query"](SCHEMA, database=name, owner=owner)[0]

@@ -6,7 +6,7 @@ import Ice
 import omero
 import psycopg2
 
-from .hql import NotSupported
+from .words import NotSupported
 
 # What a method returns for no object. None is for a call that has no answer at all: Ice 3.6 crashes when one is given
 # for the other.

@@ -5,7 +5,9 @@ import threading
 
 import psycopg2
 
-CONNECT_TIMEOUT = 5     # seconds
+# A database that went without a word is given up after these, in seconds and milliseconds
+PATIENCE = {"connect_timeout": 5, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3,
+            "tcp_user_timeout": 10_000}
 
 
 class Database:
@@ -28,7 +30,7 @@ class Database:
         """
         with self._free:
             connection = self._working() or psycopg2.connect(
-                application_name="Blitz-0", connect_timeout=CONNECT_TIMEOUT, **self._where)
+                application_name="Blitz-0", **PATIENCE, **self._where)
             try:
                 with connection, connection.cursor() as cursor:
                     yield cursor

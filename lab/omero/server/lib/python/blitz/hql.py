@@ -4,13 +4,11 @@ A query is rewritten token by token: its FROM clause says which aliases there ar
 (`well.plate.name`) becomes a column, with joins added on the way. What isn't understood is refused, never guessed.
 """
 import json
-import re
 from dataclasses import dataclass, field
 
 from .model import ANNOTATIONS, ENTITIES, UNITS, Entity
+from .words import NotSupported, closing, split, words_of
 
-TOKEN = re.compile(r"""\s*(?:(?P<string>'(?:[^']|'')*') | (?P<parameter>:\w+) | (?P<number>\d+(?:\.\d+)?)L?
-                        | (?P<name>[A-Za-z_]\w*(?:\.\w+)*) | (?P<sign><=|>=|<>|!=|\|\||[-+*/=<>(),]))""", re.X)
 CLAUSES = ("select", "from", "where", "group", "having", "order")
 JOINS = ("join", "left", "right", "inner", "outer", "fetch")
 KEYWORDS = {"and", "or", "not", "in", "is", "null", "like", "ilike", "between", "exists", "case", "when", "then",
@@ -18,21 +16,6 @@ KEYWORDS = {"and", "or", "not", "in", "is", "null", "like", "ilike", "between", 
 FUNCTIONS = {"count", "max", "min", "sum", "avg", "lower", "upper", "length", "coalesce", "abs", "trim", "concat",
              "nullif", "substring"}
 INDEXES = {"index": "{}", "minindex": "min({})", "maxindex": "max({})"}
-
-
-class NotSupported(Exception):
-    """The query uses something that the stand-in doesn't know; the message names it."""
-
-
-@dataclass(frozen=True)
-class Token:
-    """A word of the query, and what kind of word it is."""
-    kind: str
-    text: str
-
-    def is_word(self, *words):
-        """Whether it is one of these keywords."""
-        return self.kind == "name" and self.text.lower() in words
 
 
 @dataclass(frozen=True)
@@ -94,31 +77,7 @@ def translate(query, parameters, groups=None):
 
     Refuses (NotSupported) what it doesn't understand.
     """
-    return _Translator(dict(parameters), groups).translation(tokens_of(query))
-
-
-def tokens_of(query):
-    """The query as a list of tokens."""
-    tokens, at, query = [], 0, query.strip()
-    while at < len(query):
-        match = TOKEN.match(query, at)
-        if not match:
-            raise NotSupported(f"cannot read the query from here: {query[at:at + 40]}")
-        tokens.append(Token(match.lastgroup, match[match.lastgroup]))
-        at = match.end()
-    return tokens
-
-
-def split(tokens, *separators):
-    """The tokens between commas (or other separators) that stand outside of parentheses."""
-    parts, depth = [[]], 0
-    for token in tokens:
-        depth += (token.text == "(") - (token.text == ")")
-        if depth == 0 and token.text in separators:
-            parts.append([])
-        else:
-            parts[-1].append(token)
-    return [part for part in parts if part]
+    return _Translator(dict(parameters), groups).translation(words_of(query))
 
 
 class _Translator:
@@ -336,7 +295,7 @@ class _Translator:
             token = tokens[at]
             following = tokens[at + 1].text if at + 1 < len(tokens) else ""
             if token.text == "(" and following.lower() in ("select", "from"):
-                end = self._closing(tokens, at)
+                end = closing(tokens, at)
                 words.append(f"({self._subselect(tokens[at + 1:end], scope)})")
                 at = end
             elif token.is_word("in") and (count := self._list_parameter(tokens[at + 1:at + 4])):
@@ -387,15 +346,6 @@ class _Translator:
         selected = clauses.get("select")
         column = self._expression(selected, scope) if selected else f"{scope.roots[0].sql}.id"
         return self._sql([column], clauses, scope)
-
-    @staticmethod
-    def _closing(tokens, at):
-        depth = 0
-        for index in range(at, len(tokens)):
-            depth += (tokens[index].text == "(") - (tokens[index].text == ")")
-            if depth == 0:
-                return index
-        raise NotSupported("a parenthesis that isn't closed")
 
     def _list_parameter(self, tokens):
         """How many tokens make a parameter after IN, with or without parentheses; 0 where it is no parameter."""

@@ -1,7 +1,7 @@
 """IContainer: what is in projects, datasets and screens, and where an image is."""
 from omero.rtypes import unwrap
 
-from ..hql import NotSupported
+from ..words import NotSupported
 from .base import Service, class_name
 
 CONTENTS = {

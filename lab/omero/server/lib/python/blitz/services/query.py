@@ -3,8 +3,9 @@ import omero
 
 from ..calls import NO_OBJECT
 from ..graph import entities, parameters_of, projection
-from ..hql import NotSupported, translate
+from ..hql import translate
 from ..model import ENTITIES
+from ..words import NotSupported
 from .base import Service, class_name
 
 

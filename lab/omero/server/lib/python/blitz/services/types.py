@@ -1,7 +1,7 @@
 """ITypes: the values of enumerations."""
 from ..calls import NO_OBJECT
-from ..hql import NotSupported
 from ..model import ENUMERATIONS
+from ..words import NotSupported
 from .base import Service, class_name
 
 

@@ -44,6 +44,14 @@ OMERO.server may open many files:
         omero-server - nofile 16384
         omero-server - nproc 8192
 
+what is installed is root's to change:  # the versions are OMERO.server's own, the links between them aren't
+  file.directory:
+    - name: /opt/omero/server
+    - user: root
+    - group: root
+    - mode: '0755'
+    - makedirs: True
+
 OMERO.server {{ version }} is unpacked:
   archive.extracted:
     - name: {{ unpacked }}
@@ -53,6 +61,7 @@ OMERO.server {{ version }} is unpacked:
     - user: omero-server
     - group: omero-server
     - keep_source: False
+    - trim_output: 3
     - unless:
       - fun: file.file_exists
         path: {{ unpacked }}/.complete
@@ -60,6 +69,7 @@ OMERO.server {{ version }} is unpacked:
       - sls: omero.given
       - pkg: what OMERO.server runs on is installed
       - user: OMERO.server's user has its number
+      - file: what is installed is root's to change
 
 OMERO.server {{ version }} is whole:
   file.managed:

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import salt.client
+import salt.exceptions
 
 PROXY = "192.168.1.10"
 PROXY_OTHER = "192.168.2.10"
@@ -32,6 +33,7 @@ ANALYSIS = "192.168.2.11"
 JUPYTER = "192.168.2.13"
 OUTSIDE = "198.51.100.2"
 PUBLIC = "idr.example.org"
+EVERYWHERE = [(80, OUTSIDE), (443, OUTSIDE), (9000, INSIDE)]     # each port, and a source that may use it
 
 _CLONE_NEWNS, _CLONE_NEWNET = 0x20000, 0x40000000
 _WORLD = """
@@ -345,15 +347,13 @@ class _Inside:
             return int(head.split()[1]), rest
 
 
-@contextlib.contextmanager
-def made(opts, tmp_path_factory):
-    """A proxy with its states applied and nginx running, given a minion's options. Its volume is there already."""
-    stub = tmp_path_factory.mktemp("roots")
-    (stub / "storage").mkdir()
-    (stub / "storage" / "mounted.sls").write_text("the cache volume is mounted:\n  test.nop\n")
-    opts = {**opts, "file_roots": {"base": [str(stub), *opts["file_roots"]["base"]]}}
-    with ProxyHost(opts, tmp_path_factory.mktemp("world")) as host:
-        states = host.salt("state.apply", "nginx.configured")
-        assert all(state["result"] for state in states.values()), states
-        host.start()
-        yield host
+def failed(states):
+    """The failed states of a run and why."""
+    assert isinstance(states, dict), states
+    return {state["__id__"]: state["comment"] for state in states.values() if state["result"] is False}
+
+
+def changed(states):
+    """The states of a run that changed something, or would."""
+    assert isinstance(states, dict), states
+    return {state["__id__"] for state in states.values() if state["changes"]}

@@ -3,24 +3,19 @@
 import pytest
 import yaml
 
-from tests.functional import proxy_host
 from tests.functional.proxy_host import INSIDE, PUBLIC
 from tests.tables import REPO
+
+pytest_plugins = ["tests.functional.proxy_fixtures"]
 
 ZONES = yaml.safe_load((REPO / "pillar/roles/proxy.sls").read_text())["nginx"]["cache"]["zones"]
 
 
-@pytest.fixture(scope="module")
-def host(_loaders_made, tmp_path_factory):
-    with proxy_host.made(_loaders_made("idr-proxy", "Debian", False).opts, tmp_path_factory) as host:
-        yield host
-
-
 @pytest.fixture
-def proxy(host):
-    host.answering()
-    assert set(host.salt("nginx_cache.purge")) == set(ZONES)
-    return host
+def proxy(proxy):
+    """The proxy with an empty cache."""
+    assert set(proxy.salt("nginx_cache.purge")) == set(ZONES)
+    return proxy
 
 
 def entries(proxy, zone=""):

@@ -20,6 +20,8 @@ from salt.exceptions import CommandExecutionError
 VOLUME = "/var/lib/pgsql"
 # a cluster is made here and renamed when it is complete
 INCOMPLETE = "data.incomplete"
+# the first major version that records which version of a collation a database was made with
+OLDEST = 15
 COLLATIONS = """
 SELECT coalesce(jsonb_agg(jsonb_build_object('database', datname, 'locale', datcollate, 'recorded', datcollversion,
                                            'actual', pg_database_collation_actual_version(oid))), '[]') AS differing
@@ -260,6 +262,8 @@ def reindex(volume=VOLUME, major=None, test=None):
 def _why_not(volume, major):
     data = directory(volume, major)
     clusters = found(volume)
+    if int(major) < OLDEST:
+        return f"PostgreSQL {major} doesn't record the version of collations. Set postgresql:major to {OLDEST} or later"
     if not _is_mounted(volume):
         unit = __salt__["data_volume.unit"](volume)
         return f"{volume} isn't mounted, so nothing is known of its cluster. Mount it: systemctl start {unit}"
@@ -269,20 +273,14 @@ def _why_not(volume, major):
                 return (
                     f"the cluster in {path} belongs in {data}. Move it: mkdir -p {volume}/{major} && mv {path} {data}"
                 )
-            return (
-                f"{path} is a cluster of PostgreSQL {version}, and there is none of {major}. Keep its version with "
-                f"`postgresql: {{major: {version}}}` in the site's pillar, or upgrade it: salt-call "
-                f"pg_cluster.initialise, then pg_upgrade --old-datadir {path} --new-datadir {data}"
-            )
+            what = f"{path} is a cluster of PostgreSQL {version}, and there is none of {major}"
+            return f"{what}. {_mend(path, version, data)}"
         if os.path.isdir(data) and os.listdir(data):
             return f"{data} isn't empty, but no cluster either. Restore it, or move it away: mv {data} {data}.before"
         return None
     if clusters[data] != major:
-        return (
-            f"{data} is a cluster of PostgreSQL {clusters[data]}. Keep its version with "
-            f"`postgresql: {{major: {clusters[data]}}}` in the site's pillar and move it: mv {volume}/{major} "
-            f"{volume}/{clusters[data]}"
-        )
+        place = os.path.join(volume, clusters[data])
+        return f"{data} is a cluster of PostgreSQL {clusters[data]}. Move it: mv {volume}/{major} {place}"
     if not os.path.exists(os.path.join(data, "global", "pg_control")):
         return f"{data} has no global/pg_control: it is incomplete. Restore it from a backup"
     for signal in ("standby.signal", "recovery.signal"):
@@ -294,6 +292,13 @@ def _why_not(volume, major):
                 f"{link} leads to {os.path.realpath(link)}, which isn't on the volume. Move that here and mend the link"
             )
     return None
+
+
+def _mend(path, version, data):
+    upgrade = f"upgrade it: pg_upgrade --old-datadir {path} --new-datadir {data} (docs/database.md)"
+    if float(version) < OLDEST:
+        return upgrade.capitalize()
+    return f"Keep its version with `postgresql: {{major: {version}}}` in the site's pillar, or {upgrade}"
 
 
 def _major():

@@ -18,10 +18,8 @@ def formatted(name, volume):
     signature, a device in use elsewhere, and a mount point that something else occupies.
     """
     ret = {"name": name, "changes": {}, "result": False, "comment": ""}
-    known = __salt__["data_volume.facts"](volume)
-    why = __salt__["data_volume.refusal"](volume, known)
-    if why:
-        ret["comment"] = why
+    known, ret["comment"] = _usable(volume)
+    if ret["comment"]:
         return ret
     device = known["devices"][0]
     if known["signatures"]:
@@ -55,10 +53,8 @@ def mounted(name, volume):
     ret = {"name": name, "changes": {}, "result": False, "comment": ""}
     mount = volume["mount"]
     unit = __salt__["data_volume.unit"](mount)
-    known = __salt__["data_volume.facts"](volume)
-    why = __salt__["data_volume.refusal"](volume, known)
-    if why:
-        ret["comment"] = why
+    known, ret["comment"] = _usable(volume)
+    if ret["comment"]:
         return ret
     wanted = {
         "enabled": ["systemctl", "enable", unit],
@@ -97,6 +93,15 @@ def mounted(name, volume):
     ret["result"] = True
     ret["comment"] = f"{known['devices'][0]} is {', '.join(wanted)} on {mount}"
     return ret
+
+
+def _usable(volume):
+    """A volume's facts, and why it can't be used, which is also said of a device that can't be read."""
+    try:
+        known = __salt__["data_volume.facts"](volume)
+    except (CommandExecutionError, OSError) as exc:
+        return None, f"{__opts__['id']}: volume {volume['name']} for {volume['mount']}: {exc}"
+    return known, __salt__["data_volume.refusal"](volume, known)
 
 
 def _systemctl(*arguments):

@@ -4,7 +4,8 @@ from salt.exceptions import CommandExecutionError
 
 DATABASE = """
 SELECT pg_get_userbyid(datdba) AS owner, pg_encoding_to_char(encoding) AS encoding,
-       has_database_privilege('public', oid, 'CONNECT, TEMPORARY') AS public
+       has_database_privilege('public', oid, 'CONNECT, TEMPORARY') AS public,
+       EXISTS (SELECT FROM pg_db_role_setting WHERE setdatabase = oid AND setrole = 0) AS settings
 FROM pg_database WHERE datname = :'name'
 """
 # a role that isn't there yet has no privilege
@@ -25,7 +26,7 @@ def present(name, owner, readers=()):
     """
     The database is there, in UTF-8; only its owner makes tables in it, and only owner and readers may connect.
 
-    name:     the database; an existing one keeps all that is in it
+    name:     the database; an existing one keeps all that is in it, but not settings that a volume brought
     owner:    role that owns it
     readers:  roles that may connect and make temporary tables; what they may read isn't decided here
 
@@ -72,6 +73,8 @@ def _steps(name, owner, readers, found):
     steps = []
     if found["owner"] != owner:
         steps.append(("owner", 'ALTER DATABASE :"name" OWNER TO :"owner";', {"name": name, "owner": owner}))
+    if found["settings"]:
+        steps.append(("no settings of its own", 'ALTER DATABASE :"name" RESET ALL;', {"name": name}))
     if found["public"]:
         steps.append(("closed to others", 'REVOKE ALL ON DATABASE :"name" FROM PUBLIC;', {"name": name}))
     for reader in readers:

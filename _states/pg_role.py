@@ -19,7 +19,9 @@ PLAIN = {"rolcanlogin": True, "rolsuper": False, "rolcreatedb": False, "rolcreat
 FACTS = """
 SELECT role.*, ARRAY(SELECT granted.rolname FROM pg_auth_members m JOIN pg_roles granted ON granted.oid = m.roleid
                      WHERE m.member = role.oid) AS member_of,
-       (SELECT setconfig FROM pg_db_role_setting WHERE setrole = role.oid AND setdatabase = 0) AS settings
+       (SELECT setconfig FROM pg_db_role_setting WHERE setrole = role.oid AND setdatabase = 0) AS settings,
+       ARRAY(SELECT datname FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
+             WHERE setrole = role.oid) AS special_in
 FROM pg_authid role WHERE rolname = :'role'
 """
 
@@ -31,7 +33,7 @@ def present(name, password_from, member_of=(), settings=None):
     name:           the role
     password_from:  pillar key of its password, so that the password isn't an argument
     member_of:      roles it is to be a member of
-    settings:       ``{name: value}``, as PostgreSQL stores them
+    settings:       ``{name: value}`` as PostgreSQL stores them; any other that a volume brought is reset
 
     Refuses a missing password: there is no default. A role that came with a volume gets this environment's.
     """
@@ -43,9 +45,6 @@ def present(name, password_from, member_of=(), settings=None):
             f"{__opts__['id']}: pillar {password_from} is {'missing' if password is None else 'not plain ASCII'}. "
             f"The master keeps it in /etc/idr/pillar/secrets/"
         )
-        return ret
-    if not all(re.fullmatch(r"[a-z_.]+", setting) for setting in settings):
-        ret["comment"] = f"{__opts__['id']}: not names of settings: {', '.join(settings)}"
         return ret
     if __opts__["test"] and not __salt__["pg_cluster.running"]():
         ret.update(result=None, comment=f"PostgreSQL doesn't run: role {name} would be looked at")
@@ -72,7 +71,7 @@ def _steps(found, password, member_of, settings):
     steps = []
     if not found:
         steps.append(("role", 'CREATE ROLE :"role";', {}))
-        found = {**PLAIN, "rolcanlogin": False, "rolpassword": None, "member_of": [], "settings": []}
+        found = {**PLAIN, "rolcanlogin": False, "rolpassword": None, "member_of": [], "settings": [], "special_in": []}
     if any(found[attribute] != wanted for attribute, wanted in PLAIN.items()):
         powers = "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
         steps.append(("powers", f'ALTER ROLE :"role" {powers};', {}))
@@ -82,9 +81,16 @@ def _steps(found, password, member_of, settings):
         steps.append(("password", "ALTER ROLE :\"role\" PASSWORD :'verifier';", {"verifier": _verifier(password)}))
     for group in sorted(set(member_of) - set(found["member_of"])):
         steps.append((f"member of {group}", 'GRANT :"group" TO :"role";', {"group": group}))
+    has = dict(setting.split("=", 1) for setting in found["settings"] or [])
     for setting, value in settings.items():
-        if f"{setting}={value}" not in (found["settings"] or []):
-            steps.append((setting, f"ALTER ROLE :\"role\" SET {setting} = :'value';", {"value": value}))
+        if has.get(setting) != value:
+            sql = 'ALTER ROLE :"role" SET :"setting" = :\'value\';'
+            steps.append((setting, sql, {"setting": setting, "value": value}))
+    for setting in sorted(set(has) - set(settings)):
+        steps.append((f"no {setting}", 'ALTER ROLE :"role" RESET :"setting";', {"setting": setting}))
+    for database in found["special_in"]:
+        sql = 'ALTER ROLE :"role" IN DATABASE :"datname" RESET ALL;'
+        steps.append((f"nothing special in {database}", sql, {"datname": database}))
     return steps
 
 

@@ -231,6 +231,9 @@ def foreign(server):
     sql("ALTER SYSTEM SET work_mem = '5MB'")
     sql("ALTER SYSTEM SET port = 5555")
     fill()
+    sql("ALTER ROLE omero SET search_path = 'elsewhere'")
+    sql("ALTER ROLE omero IN DATABASE idr SET work_mem = '1MB'")
+    sql("ALTER DATABASE idr SET work_mem = '2MB'")
     return server
 
 
@@ -269,7 +272,8 @@ def test_data_of_another_installation(foreign, end):
     assert content() == before
     assert sql("SELECT count(*) FROM event", database="idr") == ("500" if lost_none else "0")
     as_postgres(f"{BIN}/pg_amcheck", "-h", SOCKET, "--all", "--install-missing", "--heapallindexed")
-    assert sql("SHOW work_mem") == "16MB"
+    assert login("omero", OURS, statement="SHOW work_mem") == "16MB"
+    assert sql("SELECT count(*) FROM pg_db_role_setting") == "1"
     assert glob.glob(f"{DATA}/postgresql.auto.conf.2*Z")
     assert sql("SELECT rolsuper, rolvaliduntil FROM pg_roles WHERE rolname = 'omero'") == "f|infinity"
     assert "authentication failed" in login("omero", "another-password")
@@ -329,12 +333,15 @@ def linked(path, target):
 
 
 REFUSED = {
-    "another major version": (lambda: cluster(f"{VOLUME}/9.4/data", "9.4"), "postgresql: {major: 9.4}"),
-    "the way to upgrade": (lambda: cluster(f"{VOLUME}/13/data", "13"), f"--new-datadir {DATA}"),
+    "a newer major version": (lambda: cluster(f"{VOLUME}/16/data", "16"), "postgresql: {major: 16}"),
+    "an older major version": (
+        lambda: cluster(f"{VOLUME}/9.4/data", "9.4"),
+        f"Upgrade it: pg_upgrade --old-datadir {VOLUME}/9.4/data --new-datadir {DATA}",
+    ),
     "another version in our place": (lambda: cluster(DATA, "13"), f"mv {VOLUME}/15 {VOLUME}/13"),
     "our version at RHEL's place": (lambda: cluster(f"{VOLUME}/data", "15"), f"mv {VOLUME}/data {DATA}"),
     "our version at Debian's place": (lambda: cluster(f"{VOLUME}/15/main", "15"), f"mv {VOLUME}/15/main {DATA}"),
-    "right in the volume": (lambda: cluster(VOLUME, "9.6"), "postgresql: {major: 9.6}"),
+    "right in the volume": (lambda: cluster(VOLUME, "9.6"), f"{VOLUME} is a cluster of PostgreSQL 9.6"),
     "half a restore": (lambda: os.makedirs(f"{DATA}/base/1"), f"mv {DATA} {DATA}.before"),
     "no control file": (lambda: (cluster(DATA, 15), os.unlink(f"{DATA}/global/pg_control")), "from a backup"),
     "a standby": (lambda: (cluster(DATA, 15), Path(f"{DATA}/standby.signal").touch()), f"rm {DATA}/standby.signal"),
@@ -500,6 +507,16 @@ def test_files_are_those_of_the_family_and_side(loaders, tmp_path, minion, cidr,
     remote = [line.split()[3] for line in rendered["pg_hba.conf"].splitlines() if line.startswith("host")]
     assert remote == [cidr, "127.0.0.1/32", "::1/128"]
     assert ("createcluster.conf" in str(low)) == (family == "Debian")
+
+
+def test_packages_come_from_where_the_site_says(loaders):
+    repository = {"name": "pgdg", "baseurl": "https://packages.test/15", "gpgcheck": 1}
+    low = loaders("idr-database", os_family="RedHat").modules.state.show_low_sls(
+        "postgresql.installed", pillar={"postgresql": {"repository": repository}}
+    )
+    source = next(chunk for chunk in low if chunk["state"] == "pkgrepo")
+    assert {key: source[key] for key in repository} == repository
+    assert source["require_in"] == [{"pkg": "PostgreSQL is installed"}]
 
 
 def test_connections_suffice_for_omeros_pools(loaders):

@@ -18,7 +18,7 @@ from lab.shell import LabError, delete, run
 IMAGES = CACHE / "images"
 PACKAGES = (
     "apt-utils", "ca-certificates", "curl", "dbus", "iproute2", "iputils-ping", "kmod", "less", "libpam-systemd",
-    "netbase", "openssh-server", "procps", "python3", "python3-venv", "sudo", "systemd", "systemd-sysv", "tzdata",
+    "netbase", "openssh-server", "procps", "python3", "sudo", "systemd", "systemd-sysv", "tzdata",
 )
 # Documentation is left out and dpkg doesn't sync: six hosts install packages at once, on one disk.
 DPKG = ("force-unsafe-io", "path-exclude=/usr/share/doc/*", "path-exclude=/usr/share/man/*",
@@ -62,7 +62,7 @@ class Layer:
 
 def sources():
     """The lines of sources.list for this machine's Debian, as its own apt is configured."""
-    release = _codename()
+    release = codename()
     targets = run("apt-get", "indextargets", "--format", "$(ORIGIN)|$(REPO_URI)|$(RELEASE)|$(COMPONENT)",
                   "Identifier: Packages").split()
     lines = [
@@ -81,14 +81,22 @@ def base():
     return _cached("base", recipe, _build_base)
 
 
-def layer(wanted, below):
-    """The directory of the Layer WANTED for hosts whose base is the directory BELOW; built if it isn't in the cache."""
-    recipe = [below.name, wanted.packages, wanted.files, wanted.script]
-    return _cached(wanted.name, recipe, lambda directory: _build_layer(wanted, below, directory))
+def layer(wanted, image):
+    """
+    The directories that hosts with the Layer WANTED (None: the base alone) boot from, the topmost first.
+
+    image:  the base's directory
+
+    Built if it isn't in the cache.
+    """
+    if wanted is None:
+        return (image,)
+    recipe = [image.name, wanted.packages, wanted.files, wanted.script]
+    return _cached(wanted.name, recipe, lambda directory: _build_layer(wanted, image, directory)), image
 
 
 def prune(used):
-    """Delete the images that are neither current nor below an existing host; `used` are the directories to keep."""
+    """Delete all images but those that hosts boot from, `used`: what a newer recipe has replaced."""
     for image in IMAGES.iterdir():
         if image not in used:
             delete(image)
@@ -116,13 +124,13 @@ def _build_base(directory):
         run("unshare", "--mount", "--propagation", "private",
             "mmdebstrap", "--variant=minbase", "--mode=root", "--format=directory", *options,
             f"--customize-hook=chroot \"$1\" sh -ec '{_quoted(FINISH)}'",
-            _codename(), directory, "-", stdin="\n".join(sources()) + "\n", log=output,
+            codename(), directory, "-", stdin="\n".join(sources()) + "\n", log=output,
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8"})
 
 
 def _build_layer(wanted, below, directory):
     upper, work, root = directory, directory.with_suffix(".work"), directory.with_suffix(".root")
-    debs = CACHE / "apt/layers"
+    debs = CACHE / "apt" / f"layer-{wanted.name}"   # its own: apt locks it, and layers are built at once
     for path in (work, root):
         shutil.rmtree(path, ignore_errors=True)
     for path in (upper, work, root, debs):
@@ -148,6 +156,7 @@ def _quoted(script):
     return script.replace("'", "'\\''")
 
 
-def _codename():
+def codename():
+    """The name of this machine's Debian release."""
     fields = dict(line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line)
     return fields["VERSION_CODENAME"]

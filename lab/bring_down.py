@@ -22,8 +22,7 @@ def destroy():
 
     Refuses with what is left when something is.
     """
-    if cgroups.hierarchy():
-        cgroups.end(cgroups.group())
+    cgroups.end(cgroups.group())
     for directory in made_hosts():
         hosts.end(directory)
     for directory in leftovers.propagated():

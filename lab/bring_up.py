@@ -3,13 +3,25 @@
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-from lab import base, check, downloads, hosts, machines, network, seat
-from lab.settings import CACHE, PUBLIC_ADDRESS, STATE
+from lab import archives, base, check, downloads, hosts, machines, network, seat, topology
+from lab.settings import PUBLIC_ADDRESS, STATE
 from lab.shell import LabError, run
 
-OMERO = Path(__file__).with_name("omero")
+# What the lab has otherwise than production, besides where OMERO's archives are: a clock that isn't its own, and sizes
+# for hosts that share one machine.
+SITE = {
+    "base": {"own_clock": False},
+    "postgresql": {"memory_mb": 1024},
+    "omero": {"web": {"workers": 2}},
+}
+READY = """
+The IDR of this lab is at https://{public}/ on the lab's outside network. Try:
+  lab/ctl outside curl -k https://{public}/
+  lab/ctl outside ssh {proxy}
+  lab/ctl exec {proxy} salt '*' test.ping
+  lab/ctl status
+"""
 _started = time.monotonic()
 
 
@@ -18,7 +30,7 @@ def say(text):
     print(f"[{time.monotonic() - _started:6.1f} s] {text}", flush=True)
 
 
-def up(topology, bare=False):
+def up(bare=False):
     """
     Bring the lab up from whatever state it is in, or with `bare` everything but the environment on its hosts.
 
@@ -27,113 +39,94 @@ def up(topology, bare=False):
     problems = check.problems()
     if problems:
         raise LabError("\n".join(problems))
+    here = topology.read()
     STATE.mkdir(mode=0o700, parents=True, exist_ok=True)
-    omero = _start_building_omero()
-    bring_hosts_up(topology)
-    _give_seat(topology)
-    downloads.up(topology)
-    seat.give_site(topology.environment, _site(omero))
+    building = archives.start()
+    bring_hosts_up(here)
+    _give_seat(here)
+    downloads.up(here)
+    if not bare and not archives.are_built(building):
+        seat.give_site(here.environment, SITE)   # enrolment needs nothing of OMERO, and takes minutes the first time
+        _enrol(here)
+    began = time.monotonic()
+    omero = archives.offer(building)
+    say(f"OMERO's archives are on the downloads site ({time.monotonic() - began:.1f} s)")
+    seat.give_site(here.environment, {**SITE, "omero": {**SITE["omero"], **omero}})
     if bare:
         say("the hosts are up, bare: lab/ctl status")
         return
-    deploy(topology)
+    _enrol(here)
+    _operator("everything is deployed", "ssh", here.proxy.name, "salt-run", "state.orchestrate", "orch.deploy")
+    run("/usr/bin/python3", archives.OMERO / "seed.py")
+    say("OMERO has something to look at, on both sides")
+    print(READY.format(public=PUBLIC_ADDRESS, proxy=here.proxy.name))
 
 
-def bring_hosts_up(topology):
-    """The image, the networks and every machine, running."""
+def bring_hosts_up(here):
+    """The images, the networks and every machine, running."""
+    key = seat.public_key()
     with ThreadPoolExecutor(8) as pool:
-        net = pool.submit(network.up, topology)
-        layers = _images(topology)
+        net = pool.submit(network.up, here)
+        layers = _images(here, pool)
         net.result()
-        key = seat.public_key()
         began = time.monotonic()
-        list(pool.map(lambda machine: _boot(machine, topology, layers[machine.name], key), topology.machines))
-        list(pool.map(lambda machine: hosts.wait(machines.directory_of(machine)), topology.machines))
-    say(f"{len(topology.servers)} servers and the seat are up ({time.monotonic() - began:.1f} s)")
-    base.prune({layer for machine in topology.machines for layer in machines.made_on(machines.directory_of(machine))})
+        list(pool.map(lambda machine: _boot(machine, here, layers.get(machine.name), key), here.machines))
+        list(pool.map(lambda machine: hosts.wait(machines.directory_of(machine)), here.machines))
+    say(f"{len(here.servers)} servers and the seat are up ({time.monotonic() - began:.1f} s)")
+    if layers:
+        base.prune({layer for machine in here.machines for layer in machines.made_on(machines.directory_of(machine))})
 
 
-def _boot(machine, topology, layers, key):
-    machines.make(machine, layers, None if machine == topology.seat else key)
-    network.connect(machine, topology)
+def _boot(machine, here, layers, key):
+    if layers:
+        machines.make(machine, layers, None if machine == here.seat else key)
+    network.connect(machine, here)
     hosts.start(machines.host(machine))
 
 
-def _images(topology):
+def _images(here, pool):
+    """What the machines boot from that are still to be made; the others keep what they were made on."""
+    new = [machine for machine in here.machines if not machines.directory_of(machine).exists()]
+    if not new:
+        return {}
     began = time.monotonic()
     image = base.base()
-    layers = {machine.name: machines.layers_of(machine, image) for machine in topology.machines}
-    say(f"the hosts' images are there ({time.monotonic() - began:.1f} s)")
-    return layers
+    recipes = {machine.name: machines.layer_of(machine) for machine in new}
+    built = dict(zip(set(recipes.values()), pool.map(lambda recipe: base.layer(recipe, image), set(recipes.values())),
+                     strict=True))
+    say(f"what hosts boot from is there ({time.monotonic() - began:.1f} s)")
+    return {name: built[recipe] for name, recipe in recipes.items()}
 
 
-def remake(topology, name):
+def remake(here, name):
     """Make one machine anew, as a cloud rebuilds it: a fresh system with new SSH host keys, and its old volumes."""
-    machine = topology.machine(name)
+    machine = here.machine(name)
     directory = machines.directory_of(machine)
     if directory.exists():
         hosts.stop(directory)
         hosts.remove(directory)
-    bring_hosts_up(topology)
-    _give_seat(topology)
+    bring_hosts_up(here)
+    _give_seat(here)
 
 
-def _give_seat(topology):
+def _give_seat(here):
     began = time.monotonic()
-    seat.give_ssh(topology)
+    seat.give_ssh(here)
     commit, is_all = seat.give_checkout()
     seat.give_venv()
     unsaid = "" if is_all else "; what isn't committed in this checkout isn't in the lab"
     say(f"the operator's seat has commit {commit} ({time.monotonic() - began:.1f} s){unsaid}")
 
 
-def _start_building_omero():
-    """Start making what the downloads site offers; slow when the cache is cold, so beside everything else."""
-    destination = CACHE / "omero"
-    destination.mkdir(parents=True, exist_ok=True)
-    log = open(CACHE / "omero.log", "w")   # noqa: SIM115 (the processes write to it after this function)
-    return {
-        name: subprocess.Popen(["nice", "-n", "10", "/usr/bin/python3", "-B", OMERO / script, verb, destination],
-                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True)
-        for name, script, verb in (("server", "archive.py", "build"), ("ice_wheel", "ice.py", "wheel"))
-    }
-
-
-def _site(omero):
-    """The site's pillar: where OMERO comes from, and sizes for hosts that share one small machine."""
-    built = {}
-    for name, process in omero.items():
-        began = time.monotonic()
-        said, _ = process.communicate(timeout=1200)
-        if process.returncode:
-            raise LabError(f"building OMERO's {name} failed: see {CACHE / 'omero.log'}")
-        built[name] = downloads.offer(Path(said.split()[-1]))
-        if time.monotonic() - began > 1:
-            say(f"waited {time.monotonic() - began:.0f} s for OMERO's {name.replace('_', ' ')} to be built")
-    built["server"]["version"] = "5.6.13-ice36"
-    return {
-        "base": {"own_clock": False},
-        "omero": {**built, "web": {"workers": 2}},
-    }
-
-
-def deploy(topology):
-    """The environment on the hosts, by the product's own commands, as an operator types them."""
-    environment = topology.environment
+def _enrol(here):
+    environment = here.environment
     _operator(f"Salt is on every server of {environment}", "salt-run", "environment.enrol", environment, "apply=True")
-    _operator("everything is deployed", "ssh", topology.proxy.name, "salt-run", "state.orchestrate", "orch.deploy")
-    run("/usr/bin/python3", OMERO / "seed.py", log=None)
-    print(f"""
-The IDR of this lab is at https://{PUBLIC_ADDRESS}/ on the lab's outside network. Try:
-  lab/ctl outside curl -k https://{PUBLIC_ADDRESS}/
-  lab/ctl outside ssh {topology.proxy.name}
-  lab/ctl exec {topology.proxy.name} salt '*' test.ping
-  lab/ctl status
-""")
 
 
 def _operator(what, *command):
+    """Run a command as an operator types it at the seat; its output is the reader's."""
     began = time.monotonic()
+    say(f"the operator types: {' '.join(command)}")
     done = subprocess.run(hosts.inside(seat.DIRECTORY, *seat.command(*command)), stdin=subprocess.DEVNULL)
     if done.returncode:
         raise LabError(f"{' '.join(command)}: exit {done.returncode}")

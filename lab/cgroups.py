@@ -10,18 +10,18 @@ import os
 from pathlib import Path
 
 from lab.settings import NAME
-from lab.shell import wait_until
+from lab.shell import LabError, wait_until
 
 CTL = "ctl"
 
 
 def hierarchy():
-    """Where this machine has the version 2 hierarchy mounted, or None: alone, or beside version 1 (hybrid)."""
+    """Where this machine has the version 2 hierarchy mounted, alone or beside version 1; refuses when it hasn't."""
     for line in Path("/proc/self/mounts").read_text().splitlines():
         _, where, kind, *_ = line.split()
         if kind == "cgroup2":
             return Path(where)
-    return None
+    raise LabError("no cgroup version 2 hierarchy is mounted: mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified")
 
 
 def group(*names):

@@ -70,6 +70,8 @@ def _careful(test):
         return test()
     except FileNotFoundError as absent:   # a command of a package that is reported as missing already
         return [] if missing_packages() else [f"{absent.filename} is missing"]
+    except LabError as problem:
+        return [str(problem)]
 
 
 def _debian():
@@ -87,14 +89,13 @@ def _namespaces():
 
 def _overlay():
     found = []
-    for root in {_nearest(STATE)}:
-        with tempfile.TemporaryDirectory(dir=root, prefix=f".{NAME}-check-") as directory:
-            for name in ("lower", "upper", "work", "merged"):
-                Path(directory, name).mkdir()
-            if not succeeds("unshare", "--mount", "--propagation", "private", "mount", "-t", "overlay", "check", "-o",
-                            f"lowerdir={directory}/lower,upperdir={directory}/upper,workdir={directory}/work",
-                            f"{directory}/merged"):
-                found.append(f"no overlay can be mounted below {root}: put IDR_LAB_STATE on ext4, xfs or btrfs")
+    with tempfile.TemporaryDirectory(dir=_nearest(STATE), prefix=f".{NAME}-check-") as directory:
+        for name in ("lower", "upper", "work", "merged"):
+            Path(directory, name).mkdir()
+        if not succeeds("unshare", "--mount", "--propagation", "private", "mount", "-t", "overlay", "check", "-o",
+                        f"lowerdir={directory}/lower,upperdir={directory}/upper,workdir={directory}/work",
+                        f"{directory}/merged"):
+            found.append(f"no overlay can be mounted for {STATE}: put IDR_LAB_STATE on ext4, xfs or btrfs")
     for filesystem in ("overlay", "xfs"):
         known = filesystem in Path("/proc/filesystems").read_text().split()
         if not known and not succeeds("modprobe", filesystem):
@@ -104,8 +105,6 @@ def _overlay():
 
 def _control_groups():
     where = cgroups.hierarchy()
-    if where is None:
-        return ["no cgroup version 2 hierarchy is mounted: mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified"]
     probe = where / f"{NAME}-check"
     try:
         probe.mkdir(exist_ok=True)

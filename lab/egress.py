@@ -86,17 +86,18 @@ def down():
 
 def resolvers():
     """The IPv4 name servers that hosts of the lab can use: this machine's, or those behind its local stub."""
-    return [line.split()[1] for line in resolv_conf().read_text().splitlines() if _is_resolver(line)]
+    return [line.split()[1] for line in resolv_conf().read_text().splitlines() if is_resolver(line)]
 
 
 def resolv_conf():
     """The resolv.conf that hosts get: systemd-resolved's own where /etc/resolv.conf names only its local stub."""
     ours, upstream = Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf")
-    usable = any(_is_resolver(line) for line in ours.read_text().splitlines())
+    usable = any(is_resolver(line) for line in ours.read_text().splitlines())
     return upstream if not usable and upstream.exists() else ours
 
 
-def _is_resolver(line):
+def is_resolver(line):
+    """Whether a line of resolv.conf names a resolver that hosts can reach: IPv4, and not this machine's own stub."""
     words = line.split()
     if len(words) < 2 or words[0] != "nameserver":
         return False

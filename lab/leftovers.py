@@ -53,9 +53,14 @@ def _mounts():
                 continue
             seen.add(namespace)
             for line in (process / "mountinfo").read_text().splitlines():
-                if f" {STATE}/" in line or f"/{NAME}-" in line or f" {NAME}-" in line:
+                if is_mount_of_the_lab(line):
                     found.add(f"mount {line.split()[4]}")
     return sorted(found)
+
+
+def is_mount_of_the_lab(line):
+    """Whether a line of mountinfo is a mount of the lab: below its state, or something of its name."""
+    return any(mark in line for mark in (f" {STATE}/", f"/{NAME}-", f" {NAME}-"))
 
 
 def _files():

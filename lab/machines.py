@@ -14,19 +14,13 @@ DEVICES = "bcdefghij"   # /dev/vda is the disk that a server boots from
 STANDIN_PACKAGES = ("zeroc-icegrid", "zeroc-glacier2", "zeroc-ice-utils")
 
 
-def layers_of(machine, image):
-    """The directories that a machine boots from, above the base IMAGE; built if they aren't in the cache."""
+def layer_of(machine):
+    """What a machine needs beside the base, or None."""
     if machine.role == "omero":
-        return (base.layer(_omero_layer(), image), image)
-    if machine.role == seat.ROLE:
-        return (base.layer(seat.LAYER, image), image)
-    return (image,)
-
-
-def _omero_layer():
-    """What a lab's OMERO hosts have besides: Debian's Ice, and lab/omero/shims, with which it passes for 3.6."""
-    files = tuple((f"/usr/local/bin/{path.name}", path.read_text(), 0o755) for path in sorted(SHIMS.iterdir()))
-    return base.Layer("omero", packages=STANDIN_PACKAGES, files=files)
+        # Debian's Ice, and lab/omero/shims, with which it passes for 3.6
+        shims = tuple((f"/usr/local/bin/{path.name}", path.read_text(), 0o755) for path in sorted(SHIMS.iterdir()))
+        return base.Layer("omero", packages=STANDIN_PACKAGES, files=shims)
+    return seat.LAYER if machine.role == seat.ROLE else None
 
 
 def directory_of(machine):

@@ -50,7 +50,7 @@ def status():
     """
     found = {"server": _server(), "web": _web(), "rogue": _rogues()}
     found["problems"] = [problem for side in UNITS for problem in _problems(side, found[side])]
-    found["problems"] += [_tell(process) for process in found["rogue"]]
+    found["problems"] += _tell(found["rogue"])
     found["ready"] = not found["problems"]
     if found["problems"]:
         __context__["retcode"] = 1
@@ -121,7 +121,7 @@ def _operate(verb, what, limit, test):
         sides.reverse()  # nobody asks a server that is going down
     strangers = [process for process in _rogues() if process["side"] in sides]
     if strangers and verb != "stop":
-        raise CommandExecutionError(" ".join(map(_tell, strangers)))
+        raise CommandExecutionError(" ".join(_tell(strangers)))
     commands = [f"systemctl {verb} {UNITS[side]}" for side in sides]
     if __opts__.get("test", False) if test is None else test:
         return {"would": commands}
@@ -246,11 +246,17 @@ def _rogues():
     return sorted(found, key=lambda process: process["pid"])
 
 
-def _tell(process):
-    return (
-        f"{process['user']} runs {process['command'].split()[0]} (pid {process['pid']}) outside "
-        f"{UNITS[process['side']]}: end it with `kill {process['pid']}`, then omero.start {process['side']}."
-    )
+def _tell(rogues):
+    """One line for each side that has rogue processes, with what ends them."""
+    told = []
+    for side, unit in UNITS.items():
+        pids = " ".join(str(process["pid"]) for process in rogues if process["side"] == side)
+        if pids:
+            told.append(
+                f"{USERS[side]}'s processes {pids} run outside {unit}, started by hand. End them with `kill {pids}`, "
+                f"then omero.start {side}"
+            )
+    return told
 
 
 def _user_name(uid):

@@ -176,7 +176,8 @@ def _sql(sql, database, timeout=60):
         capture_output=True, text=True, timeout=timeout, check=False,
     )  # fmt: skip
     if done.returncode:
-        raise CommandExecutionError(f"psql on {database['host']}: {_last_line(done)}")
+        reason = (done.stderr.strip().splitlines() or ["psql failed"])[0]  # the others are advice
+        raise CommandExecutionError(f"psql on {database['host']}: {reason}")
     return [row for row in done.stdout.splitlines() if row.strip()]
 
 

@@ -49,8 +49,10 @@ def driver(dest):
     kept = sorted(dest.glob("psycopg2_binary-*.whl"))
     if not kept:
         with tempfile.TemporaryDirectory(dir=dest) as work:
-            subprocess.run([sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "download",
-                            "--no-deps", "--only-binary", ":all:", "--python-version", "3.11", "--require-hashes",
+            # Debian's own Python has no pip, but its virtual environments do
+            subprocess.run([sys.executable, "-m", "venv", f"{work}/venv"], check=True)
+            subprocess.run([f"{work}/venv/bin/pip", "--quiet", "--disable-pip-version-check", "download", "--no-deps",
+                            "--only-binary", ":all:", "--python-version", "3.11", "--require-hashes",
                             "-r", HERE / "requirements.txt", "--dest", work], check=True)
             (wheel,) = Path(work).glob("*.whl")
             kept = [wheel.rename(dest / wheel.name)]

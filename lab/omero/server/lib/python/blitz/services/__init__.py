@@ -8,6 +8,7 @@ from .metadata import Metadata
 from .pixels import Pixels, RawPixelsStore
 from .query import Query
 from .rendering import RenderingEngine
+from .repository import RepositoryInfo
 from .roi import Roi
 from .scripts import Script
 from .search import Search
@@ -18,10 +19,10 @@ from .types import Types
 
 STATELESS = {
     "IAdmin": Admin, "IConfig": Config, "IContainer": Container, "IMetadata": Metadata, "IPixels": Pixels,
-    "IQuery": Query, "IRoi": Roi, "IScript": Script, "ISession": SessionService, "IShare": Share, "ITypes": Types,
+    "IQuery": Query, "IRepositoryInfo": RepositoryInfo, "IRoi": Roi, "IScript": Script, "ISession": SessionService,
+    "IShare": Share, "ITypes": Types,
     # these are there, and refuse every call by its name
-    "ILdap": Service, "IProjection": Service, "IRenderingSettings": Service, "IRepositoryInfo": Service,
-    "ITimeline": Service, "IUpdate": Service,
+    "ILdap": Service, "IProjection": Service, "IRenderingSettings": Service, "ITimeline": Service, "IUpdate": Service,
 }
 STATEFUL = {
     "RawFileStore": RawFileStore, "RawPixelsStore": RawPixelsStore, "RenderingEngine": RenderingEngine,

@@ -221,11 +221,12 @@ def answering(asked, _stream):
 
 def sync(asked, _stream):
     """Bring the minions this release's own modules; returns what each got that it hadn't."""
-    return {
-        id_: sorted(name for names in got.values() for name in names) if isinstance(got, dict) else [str(got)]
-        for id_, got in _salt(asked["minions"], "saltutil.sync_all").items()
-        if got and (not isinstance(got, dict) or any(got.values()))
-    }
+    brought = {}
+    for id_, got in _salt(asked["minions"], "saltutil.sync_all").items():
+        if not isinstance(got, dict):
+            sys.exit(f"{id_} can't take this release's modules: {str(got).strip().splitlines()[-1]}")
+        brought[id_] = sorted(name for names in got.values() for name in names)
+    return {id_: names for id_, names in brought.items() if names}
 
 
 def _salt(minions, function):

@@ -229,12 +229,15 @@ def _is_in(pid, cgroup):
 def _rogues():
     """OMERO's processes that are in none of its units' cgroups, told by their user or by where they run from."""
     cgroups = [_facts(side).get("ControlGroup") for side in UNITS]
+    here = os.readlink("/proc/self/ns/pid")
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open(f"/proc/{pid}/cmdline", "rb") as line:
                 command = line.read().replace(b"\0", b" ").decode(errors="replace").strip()
             uid = os.stat(f"/proc/{pid}").st_uid
+            if os.readlink(f"/proc/{pid}/ns/pid") != here:
+                continue  # in a container, which has its own units
         except OSError:
             continue  # it has ended meanwhile
         if not PROCESSES.search(command) or any(_is_in(pid, cgroup) for cgroup in cgroups):

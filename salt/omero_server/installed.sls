@@ -58,8 +58,6 @@ OMERO.server {{ version }} is unpacked:
     - source: {{ salt['pillar.get']('omero:server:source') | json }}
     - source_hash: {{ hash | json }}
     - archive_format: zip
-    - user: omero-server
-    - group: omero-server
     - keep_source: False
     - trim_output: 3
     - unless:
@@ -68,15 +66,15 @@ OMERO.server {{ version }} is unpacked:
     - require:
       - sls: omero.given
       - pkg: what OMERO.server runs on is installed
-      - user: OMERO.server's user has its number
       - file: what is installed is root's to change
 
 OMERO.server {{ version }} is whole:
-  file.managed:
-    - name: {{ unpacked }}/.complete
-    - contents: {{ hash | json }}
+  cmd.run:
+    - name: chown -R omero-server:omero-server {{ unpacked }}/OMERO.server-{{ version }} && touch {{ unpacked }}/.complete
+    - creates: {{ unpacked }}/.complete
     - require:
       - archive: OMERO.server {{ version }} is unpacked
+      - user: OMERO.server's user has its number
 
 OMERO.server's configuration is for itself to read:  # etc/grid/config.xml has the database's password
   file.directory:
@@ -85,7 +83,7 @@ OMERO.server's configuration is for itself to read:  # etc/grid/config.xml has t
     - group: omero-server
     - mode: '0750'
     - require:
-      - file: OMERO.server {{ version }} is whole
+      - cmd: OMERO.server {{ version }} is whole
 
 OMERO.server's lock is here:
   file.managed:

@@ -13,7 +13,7 @@ FAKE_SYSTEMCTL = """#!/bin/sh
 echo "$@" >> {calls}
 case "$1" in
     show) printf 'ActiveState=%s\\nMainPID=%s\\nControlGroup=%s\\n' {active} {pid} {cgroup} ;;
-    --version) echo "systemd 252 (252.39-1)" ;;
+    --version) exec /usr/bin/systemctl --version ;;
     *) exit {code} ;;
 esac
 """

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import zipfile
 
 import pytest
 
@@ -99,6 +100,25 @@ def test_a_data_directory_of_another_installation_is_left_as_it_is(loaders, tmp_
         assert bool(done["changes"]) == (path is missing), done
 
     assert (existing.stat().st_uid, existing.stat().st_mode & 0o7777) == (1234, 0o700)
+
+
+def test_a_first_highstate_can_be_looked_at_beforehand(loaders, tmp_path):
+    """Nothing is there yet, and nothing fails: every state says what it would do."""
+    offered = {}
+    for name, key in (("OMERO.server-5.6.13-ice36.zip", "server"), ("zeroc_ice-3.6.5-cp311.whl", "ice_wheel")):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr(f"{name.removesuffix('.zip')}/etc/omero.properties", "")
+        digest = hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
+        offered[key] = {"source": str(tmp_path / name), "source_hash": f"sha256={digest}"}
+    before = sorted(os.listdir("/opt"))
+
+    applied = loaders("idr-omero", test=True).modules.state.sls(
+        STATES, test=True, pillar={"server": {"volumes": []}, "omero": offered}
+    )
+
+    failed = {state["__id__"]: state["comment"] for state in applied.raw.values() if state["result"] is False}
+    assert not failed, "\n".join(f"{name}: {reason}" for name, reason in failed.items())
+    assert sorted(os.listdir("/opt")) == before
 
 
 @pytest.mark.parametrize("name", ["omero-server", "omero-web"])

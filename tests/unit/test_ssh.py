@@ -1,0 +1,94 @@
+"""What is said of a server that SSH doesn't reach, and that no connection is less strict than it has to be."""
+
+import pytest
+
+from idr import topology
+from idr.errors import IdrError
+from idr.ssh import NoPython, connections
+
+IDR = topology.read("idr")
+SAID = {
+    "unknown": (255, "No ED25519 host key is known for idr-omero and you have requested strict checking.\n"
+                "Host key verification failed."),
+    "changed": (255, "@@@@\n@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\n@@@@\n"
+                "Host key verification failed."),
+    "silent": (255, "ssh: connect to host 192.168.1.11 port 22: Connection timed out"),
+    "closed": (255, "root@192.168.1.11: Permission denied (publickey)."),
+    "no sudo": (1, "sudo: a password is required"),
+    "full": (1, "mkdir: No space left on device"),
+}  # fmt: skip
+
+
+@pytest.fixture
+def ssh_says(tmp_path, monkeypatch):
+    """Put an `ssh` first in PATH that says something and ends with a code; returns the words it was called with."""
+
+    def say(code, text, answer=""):
+        (tmp_path / "said").write_text(text)
+        (tmp_path / "answer").write_text(answer)
+        (tmp_path / "ssh").write_text(
+            f'#!/bin/sh\nprintf "%s\\n" "$@" > {tmp_path}/words\ncat > {tmp_path}/stdin\n'
+            f"cat {tmp_path}/answer\ncat {tmp_path}/said >&2\nexit {code}\n"
+        )
+        (tmp_path / "ssh").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+
+    say.words = lambda: (tmp_path / "words").read_text()
+    say.stdin = lambda: (tmp_path / "stdin").read_text()
+    return say
+
+
+def do(server="idr-omero", asked=()):
+    with connections(IDR) as ssh:
+        return ssh.do(IDR.servers[server], "facts", dict(asked))
+
+
+@pytest.mark.parametrize(
+    ("what", "line"),
+    [
+        (
+            "unknown",
+            "idr-omero: its SSH host key isn't known. Put the key that its console shows in known_hosts, under",
+        ),
+        ("changed", "idr-omero: its SSH host key is another than the known one. Was it remade?"),
+        ("silent", "idr-omero: unreachable by SSH: ssh: connect to host 192.168.1.11 port 22: Connection timed out"),
+        ("closed", "idr-omero: SSH doesn't let you in: root@192.168.1.11: Permission denied (publickey)."),
+        ("no sudo", "idr-omero: its user may not become root by `sudo -n`: sudo: a password is required"),
+        ("full", "idr-omero: facts: mkdir: No space left on device"),
+    ],
+)
+def test_a_failure_is_one_line_that_names_the_server(ssh_says, what, line):
+    ssh_says(*SAID[what])
+
+    with pytest.raises(IdrError) as error:
+        do()
+
+    assert str(error.value).startswith(line)
+    assert "\n" not in str(error.value)
+
+
+def test_a_server_without_python_is_told_apart(ssh_says):
+    ssh_says(97, "no python3")
+
+    with pytest.raises(NoPython):
+        do()
+
+
+def test_what_is_asked_is_no_argument_that_others_could_read(ssh_says):
+    ssh_says(0, "", '{"os": "debian 12"}')
+
+    assert do(asked={"text": "hunter2"}) == {"os": "debian 12"}
+    assert "hunter2" not in ssh_says.words()
+    assert ssh_says.stdin().endswith('{"text": "hunter2"}\n')
+
+
+def test_every_hop_is_strict_about_the_host_key_of_its_own_name(ssh_says):
+    ssh_says(0, "", "{}")
+    do()
+
+    words = ssh_says.words().splitlines()
+    for option in ("StrictHostKeyChecking=yes", "BatchMode=yes", "HostKeyAlias=idr-omero", "HostName=192.168.1.11"):
+        assert option in words
+    [hop] = [word for word in words if word.startswith("ProxyCommand=")]
+    for option in ("StrictHostKeyChecking=yes", "HostKeyAlias=idr-proxy", "HostName=198.51.100.10", "-W %h:%p"):
+        assert option in hop.replace("'", "")

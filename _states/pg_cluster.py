@@ -50,7 +50,7 @@ def initialised(name, major, locale):
     """
     ret = {"name": name, "changes": {}, "result": False, "comment": ""}
     data = __salt__["pg_cluster.directory"](name, major)
-    # looked at again: by now this isn't a rehearsal any more
+    # again, since a package may have put something there
     why = acceptable(name, major)
     if why["result"] is False:
         return why

@@ -14,8 +14,7 @@ import re
 from salt.exceptions import CommandExecutionError
 
 ITERATIONS = 4096
-PLAIN = {"rolcanlogin": True, "rolsuper": False, "rolcreatedb": False, "rolcreaterole": False, "rolreplication": False,
-         "rolbypassrls": False}  # fmt: skip
+POWERS = ("rolsuper", "rolcreatedb", "rolcreaterole", "rolreplication", "rolbypassrls")
 FACTS = """
 SELECT role.*, ARRAY(SELECT granted.rolname FROM pg_auth_members m JOIN pg_roles granted ON granted.oid = m.roleid
                      WHERE m.member = role.oid) AS member_of,
@@ -32,7 +31,7 @@ def present(name, password_from, member_of=(), settings=None):
 
     name:           the role
     password_from:  pillar key of its password, so that the password isn't an argument
-    member_of:      roles it is to be a member of
+    member_of:      roles it is to be a member of, and no others
     settings:       ``{name: value}`` as PostgreSQL stores them; any other that a volume brought is reset
 
     Refuses a missing password: there is no default. A role that came with a volume gets this environment's.
@@ -71,24 +70,26 @@ def _steps(found, password, member_of, settings):
     steps = []
     if not found:
         steps.append(("role", 'CREATE ROLE :"role";', {}))
-        found = {**PLAIN, "rolcanlogin": False, "rolpassword": None, "member_of": [], "settings": [], "special_in": []}
-    if any(found[attribute] != wanted for attribute, wanted in PLAIN.items()):
-        powers = "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
-        steps.append(("powers", f'ALTER ROLE :"role" {powers};', {}))
+        found = {**dict.fromkeys(POWERS, False), "rolcanlogin": False, "rolpassword": None, "member_of": []}
+    if not found["rolcanlogin"] or any(found[power] for power in POWERS):
+        sql = 'ALTER ROLE :"role" LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS;'
+        steps.append(("powers", sql, {}))
     if found.get("rolvaliduntil") not in (None, "infinity"):
         steps.append(("expiry", "ALTER ROLE :\"role\" VALID UNTIL 'infinity';", {}))
     if not _matches(password, found["rolpassword"]):
         steps.append(("password", "ALTER ROLE :\"role\" PASSWORD :'verifier';", {"verifier": _verifier(password)}))
     for group in sorted(set(member_of) - set(found["member_of"])):
         steps.append((f"member of {group}", 'GRANT :"group" TO :"role";', {"group": group}))
-    has = dict(setting.split("=", 1) for setting in found["settings"] or [])
+    for group in sorted(set(found["member_of"]) - set(member_of)):
+        steps.append((f"not member of {group}", 'REVOKE :"group" FROM :"role";', {"group": group}))
+    has = dict(setting.split("=", 1) for setting in found.get("settings") or [])
     for setting, value in settings.items():
         if has.get(setting) != value:
             sql = 'ALTER ROLE :"role" SET :"setting" = :\'value\';'
             steps.append((setting, sql, {"setting": setting, "value": value}))
     for setting in sorted(set(has) - set(settings)):
         steps.append((f"no {setting}", 'ALTER ROLE :"role" RESET :"setting";', {"setting": setting}))
-    for database in found["special_in"]:
+    for database in found.get("special_in", []):
         sql = 'ALTER ROLE :"role" IN DATABASE :"datname" RESET ALL;'
         steps.append((f"nothing special in {database}", sql, {"datname": database}))
     return steps

@@ -64,6 +64,7 @@ def foreign(server):
     sql("ALTER SYSTEM SET work_mem = '5MB'")
     sql("ALTER SYSTEM SET port = 5555")
     fill()
+    sql("GRANT pg_execute_server_program TO omero")
     sql("ALTER ROLE omero SET search_path = 'elsewhere'")
     sql("ALTER ROLE omero IN DATABASE idr SET work_mem = '1MB'")
     sql("ALTER DATABASE idr SET work_mem = '2MB'")
@@ -107,6 +108,7 @@ def test_data_of_another_installation(foreign, end):
     as_postgres(f"{BIN}/pg_amcheck", "-h", SOCKET, "--all", "--install-missing", "--heapallindexed")
     assert login("omero", OURS, statement="SHOW work_mem") == "16MB"
     assert sql("SELECT count(*) FROM pg_db_role_setting") == "1"
+    assert sql("SELECT pg_has_role('omero', 'pg_execute_server_program', 'MEMBER')") == "f"
     assert glob.glob(f"{DATA}/postgresql.auto.conf.2*Z")
     assert sql("SELECT rolsuper, rolvaliduntil FROM pg_roles WHERE rolname = 'omero'") == "f|infinity"
     assert "authentication failed" in login("omero", "another-password")

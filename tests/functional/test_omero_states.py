@@ -90,7 +90,7 @@ def test_a_data_directory_of_another_installation_is_left_as_it_is(loaders, tmp_
     existing.mkdir(mode=0o700)
     os.chown(existing, 1234, 1234)
     [ours] = [chunk for chunk in low(loaders, "idr-omero") if chunk["name"] == "/data/OMERO"]
-    unless = {**dict(entry for each in ours["unless"] for entry in each.items())}
+    [unless] = ours["unless"]
 
     for path in (existing, missing):
         [done] = host.modules.state.single(
@@ -132,8 +132,15 @@ def test_the_units_alone_have_the_mark(loaders, tmp_path, name):
     assert "\nEnvironment=IDR_MANAGED_BY_SYSTEMD=1\n" in text
     assert unit["Service"]["Restart"] == "no" and unit["Service"]["LimitNOFILE"] == "16384"
     assert "network-online.target" in unit["Unit"]["After"]
-    checked = subprocess.run(["systemd-analyze", "verify", "--man=no", path], capture_output=True, text=True)
-    assert checked.returncode in (0, 1)
+    (tmp_path / f"{name}.service").write_text(text)
+    checked = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", str(tmp_path / f"{name}.service")],
+        capture_output=True,
+        text=True,
+    )
+    # that what it runs isn't installed here is no fault of the unit
+    wrong = [line for line in checked.stderr.splitlines() if name in line and "is not executable" not in line]
+    assert not wrong
 
 
 @pytest.mark.parametrize("server, logo", [("idr-omero", True), ("idr-a-omero", False)])

@@ -76,6 +76,21 @@ def refusal(volume=VOLUME, major=None):
     return f"{__opts__['id']}: {why}" if why else None
 
 
+def problems():
+    """
+    What would stop the database's role on this server, one line each; empty if nothing, or as long as its volume isn't
+    mounted: there, `data_volume.problems` tells.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt idr-database pg_cluster.problems
+    """
+    why = refusal() if _is_mounted(VOLUME) else None
+    return [why] if why else []
+
+
 def status(volume=VOLUME, major=None):
     """
     What is known of this server's cluster: identity, state, whether it runs, and what would stop this role.

@@ -198,6 +198,7 @@ def test_what_cannot_be_used_is_refused(server, case, test):
     refused = results[FIT]
     assert refused["result"] is False and not refused["changes"]
     assert refused["comment"].startswith("idr-database: ") and "\n" not in refused["comment"]
+    assert server.modules.pg_cluster.problems() == [refused["comment"]]
     assert reason in refused["comment"], refused["comment"]
     assert fingerprint() == before
     assert not os.path.exists("/etc/idr-postgresql")
@@ -208,6 +209,7 @@ def test_nothing_is_begun_without_the_volume(server):
     refused = server.apply()[FIT]
     assert refused["result"] is False and "systemctl start var-lib-pgsql.mount" in refused["comment"]
     assert not os.listdir(VOLUME)
+    assert server.modules.pg_cluster.problems() == []
 
 
 def make_locale():

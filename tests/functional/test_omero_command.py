@@ -21,25 +21,10 @@ exec "$@"
 @pytest.fixture
 def omero(repo):
     def run(*arguments, **environment):
-        as_nobody = [
-            "setpriv",
-            "--reuid=65534",
-            "--regid=65534",
-            "--clear-groups",
-            str(repo / "salt/omero/files/omero"),
-        ]
+        as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+        command = [*as_nobody, str(repo / "salt/omero/files/omero"), *arguments]
         return subprocess.run(
-            [
-                "unshare",
-                "-m",
-                "sh",
-                "-ec",
-                INSTALLATION,
-                "sh",
-                *as_nobody,
-                str(repo / "salt/omero/files/omero"),
-                *arguments,
-            ],
+            ["unshare", "-m", "sh", "-ec", INSTALLATION, "sh", *command],
             env={"PATH": os.environ["PATH"], **environment},
             capture_output=True,
             text=True,

@@ -1,5 +1,7 @@
 """Salt's real loaders without daemons: what a minion would see, for any server and either OS family."""
 
+import logging
+
 import pytest
 import salt.config
 import yaml
@@ -62,7 +64,8 @@ def _loaders_made(repo, tmp_path_factory):
                     "test": test,
                 }
             )
-            made[key] = Loaders(opts)
+            # a name of its own: modules of two loaders with one name share their __opts__
+            made[key] = Loaders(opts, loaded_base_name=f"salt_of_{len(made)}")
         return made[key]
 
     return make
@@ -82,3 +85,8 @@ def loaders(_loaders_made):
         return made
 
     return hand_out
+
+
+def pytest_unconfigure():
+    """At exit Salt's log handler writes what it kept to a stream that pytest has closed by then."""
+    logging.raiseExceptions = False

@@ -44,11 +44,11 @@ The proxy last, in front of what is ready:
       - salt: OMERO, on the production and the analysis side
       - salt: Docker, for the analysis side's users
 
-The page is there, through the cache:
+Visitors are answered, through the cache and from the database:
   salt.function:
     - name: nginx_cache.refresh
     - tgt: {{ servers('proxy') }}
     - tgt_type: list
-    - arg: [['/webclient/userdata/?experimenter=-1']]
+    - arg: [['/api/v0/m/screens/?limit=1']]
     - require:
       - salt: The proxy last, in front of what is ready

@@ -151,6 +151,8 @@ def _network():
     for resolver in resolvers:
         if any(ip_address(resolver) in network for network in inside):
             found.append(f"the resolver {resolver} has an address of the lab's own networks: use another resolver")
+    if egress.OUTER_ADDRESS in run("ip", "-4", "-oneline", "address", "show") and not egress.is_up():
+        found.append(f"this machine uses {egress.OUTER_ADDRESS} itself, the lab's link to it: take it off")
     try:
         names = egress.registries()
         addresses = egress.registry_addresses()

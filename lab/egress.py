@@ -4,6 +4,7 @@ What may leave the lab: names to this machine's resolvers, HTTP and HTTPS to the
 Which registries those are is asked of apt and pip, so the list follows this machine's own configuration.
 """
 
+import functools
 import os
 import socket
 import subprocess
@@ -105,6 +106,7 @@ def is_resolver(line):
     return address.version == 4 and not address.is_loopback
 
 
+@functools.cache
 def registries():
     """The host names of the package registries that apt and pip of this machine use."""
     sites = run("apt-get", "indextargets", "--format", "$(SITE)").split()
@@ -118,6 +120,7 @@ def registries():
     return sorted({name for site in sites if (name := urlsplit(site).hostname)})
 
 
+@functools.cache
 def registry_addresses():
     """The IPv4 addresses of all registries. Refuses, naming those without one."""
     names = registries()

@@ -21,5 +21,5 @@ def problems(servers: Iterable[str], answers: Mapping[str, object]) -> list[str]
         elif isinstance(answer, list):
             found += answer
         else:
-            found.append(f"{server}: {answer}")
+            found.append(f"{server}: {str(answer).strip().splitlines()[-1]}")  # of a traceback, what it was about
     return found

@@ -27,9 +27,15 @@ def start():
         }
 
 
-def are_built(building):
-    """Whether all of it is done, for better or worse."""
-    return all(process.poll() is not None for process in building.values())
+def are_built(building, seconds=10):
+    """Whether all of it is done, for better or worse, within `seconds`: what is in the cache is found within some."""
+    end = time.monotonic() + seconds
+    try:
+        for process in building.values():
+            process.wait(timeout=max(0, end - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def offer(building):

@@ -1,12 +1,13 @@
 """`up`: the whole lab in its order, what can go on at once at once, and each step said with the seconds it took."""
 
+import re
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 from lab import archives, base, check, downloads, hosts, machines, network, seat, topology
 from lab.settings import PUBLIC_ADDRESS, STATE
-from lab.shell import LabError, run
+from lab.shell import LabError, run, wait_until
 
 # What the lab has otherwise than production, besides where OMERO's archives are: a clock that isn't its own, and sizes
 # for hosts that share one machine.
@@ -22,6 +23,7 @@ The IDR of this lab is at https://{public}/ on the lab's outside network. Try:
   lab/ctl exec {proxy} salt '*' test.ping
   lab/ctl status
 """
+LONGEST_DEPLOY = 1800   # seconds
 _started = time.monotonic()
 
 
@@ -56,7 +58,7 @@ def up(bare=False):
         say("the hosts are up, bare: lab/ctl status")
         return
     _enrol(here)
-    _operator("everything is deployed", "ssh", here.proxy.name, "salt-run", "state.orchestrate", "orch.deploy")
+    _deploy(here)
     run("/usr/bin/python3", archives.OMERO / "seed.py")
     say("OMERO has something to look at, on both sides")
     print(READY.format(public=PUBLIC_ADDRESS, proxy=here.proxy.name))
@@ -121,6 +123,39 @@ def _give_seat(here):
 def _enrol(here):
     environment = here.environment
     _operator(f"Salt is on every server of {environment}", "salt-run", "environment.enrol", environment, "apply=True")
+
+
+def _deploy(here):
+    """The deploy, on the master: its long report goes to a file, and which servers are at work is said on the way."""
+    began = time.monotonic()
+    command = ["ssh", here.proxy.name, "salt-run", "state.orchestrate", "orch.deploy"]
+    say(f"the operator types: {' '.join(command)}")
+    report = STATE / "deploy.log"
+    with open(report, "w") as output:
+        process = subprocess.Popen(hosts.inside(seat.DIRECTORY, *seat.command(*command)), stdin=subprocess.DEVNULL,
+                                   stdout=output, stderr=subprocess.STDOUT)
+    working = set()
+
+    def is_over():
+        now = {server.name for server in here.servers if _has_jobs(server)}
+        if now - working:
+            say(f"at work: {' '.join(sorted(now))}")
+        working.clear()
+        working.update(now)
+        return process.poll() is not None
+
+    wait_until("the deploy ends", is_over, LONGEST_DEPLOY, every=1)
+    if process.returncode:
+        failed = re.findall(r"^ +ID: (.*)\n(?: +(?:Function|Name): .*\n)+ +Result: False\n +Comment: (.*)",
+                            report.read_text(), re.MULTILINE)
+        lines = [f"{identifier}: {comment}" for identifier, comment in failed]
+        raise LabError("\n".join([f"the deploy failed; its whole report is in {report}", *lines]))
+    say(f"everything is deployed ({time.monotonic() - began:.1f} s); the report is in {report}")
+
+
+def _has_jobs(server):
+    jobs = machines.directory_of(server) / "upper/var/cache/salt/minion/proc"
+    return jobs.is_dir() and any(jobs.iterdir())
 
 
 def _operator(what, *command):

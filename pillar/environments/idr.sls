@@ -13,29 +13,29 @@ environment:
       role: proxy
       addresses: {idr: 192.168.1.10, idr-a: 192.168.2.10}
       volumes:
-        - {name: proxy-nginxcache, mount: /var/cache/nginx, size_gb: 100, id: 6c1f0a52-0b57-4bd0-8f6e-3f4f1f0b9a01}
+        - {name: proxy-nginxcache, mount: /var/cache/nginx, size_gb: 100, id: 0f3c9a11-5b7e-4d20-9c41-8a6de2b0f701}
     idr-omero:
       role: omero
       addresses: {idr: 192.168.1.11}
       volumes:
-        - {name: omero-data, mount: /data, size_gb: 500, id: 6c1f0a52-0b57-4bd0-8f6e-3f4f1f0b9a02}
+        - {name: omero-data, mount: /data, size_gb: 500, id: 27d81e64-9a03-4c6f-b1d2-35c07fe4a902}
     idr-database:
       role: database
       addresses: {idr: 192.168.1.12}
       volumes:
-        - {name: database-db, mount: /var/lib/pgsql, size_gb: 250, id: 6c1f0a52-0b57-4bd0-8f6e-3f4f1f0b9a03}
+        - {name: database-db, mount: /var/lib/pgsql, size_gb: 250, id: 3a95c7f0-1e6d-48b2-8f57-d90b12c6e403}
     idr-a-omero:
       role: omero
       addresses: {idr-a: 192.168.2.11}
       volumes:
-        - {name: a-omero-data, mount: /data, size_gb: 500, id: 6c1f0a52-0b57-4bd0-8f6e-3f4f1f0b9a04}
+        - {name: a-omero-data, mount: /data, size_gb: 500, id: 5e40b2d8-c713-4fa9-a2e6-61f8d35b7c04}
     idr-a-database:
       role: database
       addresses: {idr-a: 192.168.2.12}
       volumes:
-        - {name: a-database-db, mount: /var/lib/pgsql, size_gb: 250, id: 6c1f0a52-0b57-4bd0-8f6e-3f4f1f0b9a05}
+        - {name: a-database-db, mount: /var/lib/pgsql, size_gb: 250, id: 71b6f9ac-24e8-4035-9d1b-0ce7482a5f05}
     idr-a-dockermanager:
       role: dockermanager
       addresses: {idr-a: 192.168.2.13}
       volumes:
-        - {name: a-dockermanager-data, mount: /data, size_gb: 10, id: 6c1f0a52-0b57-4bd0-8f6e-3f4f1f0b9a06}
+        - {name: a-dockermanager-data, mount: /data, size_gb: 10, id: 94d2083e-6fb1-47ca-b350-f7a1c9e64d06}

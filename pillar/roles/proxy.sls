@@ -26,7 +26,6 @@ nginx:
   # Addresses that moved, answered with 302. Targets are relative, so that a tunnel's port survives.
   redirects:
     pages:                        # this path, whatever its query
-      /: /about/
       /webclient: /webclient/userdata/?experimenter=-1
     queries:                      # this path with exactly this query
       /mito/webclient/?show=screen-1: /webclient/?show=screen-1101

@@ -23,7 +23,7 @@ def test_an_address_that_moved(proxy, came, goes, port, source):
     assert proxy.get(goes, port=port, source=source).status == 200
 
 
-@pytest.mark.parametrize("came", ["/?utm=x", "/mito/", "/mito/webclient/?show=screen-2", "/mito?x"])
+@pytest.mark.parametrize("came", ["/webclient?utm=x", "/mito/", "/mito/webclient/?show=screen-2", "/mito?x"])
 def test_an_address_that_moved_with_whatever_follows(proxy, came):
     assert proxy.get(came).status == 302
 
@@ -33,8 +33,10 @@ def test_an_address_that_only_looks_as_if_it_moved(proxy, url):
     assert proxy.get(url).status == 200
 
 
-def test_the_front_page_is_the_idrs(proxy):
-    page = proxy.get(proxy.get("/").headers["location"])
+@pytest.mark.parametrize("port", [80, 443, 9000])
+def test_the_front_page_is_the_idrs_and_needs_no_redirect(proxy, port):
+    page = proxy.get("/?from=a-link", port=port, source=INSIDE)
+    assert page.status == 200
     assert b"<title>IDR: Image Data Resource</title>" in page.body
 
 

@@ -36,7 +36,7 @@ for port in range(1, 65536):
 
 
 def test_the_page_is_the_idr(lab):
-    page = lab.outside("curl", "-ksSL", f"https://{PUBLIC}/").stdout
+    page = lab.outside("curl", "-ksS", f"https://{PUBLIC}/").stdout
     assert "<title>IDR: Image Data Resource" in page
 
 

@@ -9,7 +9,8 @@ from idr.readiness import problems
         ({"idr-proxy": [], "idr-omero": []}, []),
         ({"idr-proxy": []}, ["idr-omero: its minion doesn't answer"]),
         ({"idr-proxy": [], "idr-omero": False}, ["idr-omero: its minion doesn't answer"]),
-        ({"idr-proxy": ["idr-proxy: volume cache: no"], "idr-omero": ["idr-omero: pillar: bad"]}, ["idr-omero: pil", "idr-proxy: vol"]),
+        ({"idr-proxy": ["idr-proxy: volume cache: no"], "idr-omero": ["idr-omero: pillar: bad"]},
+         ["idr-omero: pil", "idr-proxy: vol"]),
         ({"idr-proxy": [], "idr-omero": "'readiness.problems' is not available."}, ["idr-omero: 'readiness.problems'"]),
     ],
 )  # fmt: skip

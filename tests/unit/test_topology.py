@@ -7,7 +7,7 @@ from idr import topology
 from idr.errors import Refused
 from tests.tables import REPO, cases
 
-RAW = yaml.safe_load((REPO / "pillar/environments/idr.sls").read_text())
+RAW = yaml.safe_load((REPO / "tests/cases/topology_environment.yaml").read_text())
 
 
 def laid_over(raw, change):

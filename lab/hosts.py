@@ -86,7 +86,7 @@ def wait(directory, seconds=90):
     wait_until(f"{directory.name} is up", lambda: state(directory) in ("running", "degraded"), seconds, failed, 0.2)
 
 
-def stop(directory, seconds=30):
+def stop(directory, seconds=90):
     """Power a host off and wait for it; what isn't off after `seconds` is killed. Volumes are detached."""
     for pid in cgroups.processes(_group(directory) / "keeper"):
         with contextlib.suppress(ProcessLookupError):

@@ -109,6 +109,8 @@ def remake(here, name):
         hosts.remove(directory)
     bring_hosts_up(here)
     _give_seat(here)
+    say(f"a new {name}, with the old volumes. Its Salt key went with its system:\n"
+        f"  lab/ctl outside salt-run environment.enrol {here.environment} apply=True replace={name}")
 
 
 def _give_seat(here):

@@ -20,14 +20,12 @@ PACKAGES = {
     "nftables": "/usr/sbin/nft",
     "iproute2": "/usr/sbin/ip",
     "procps": "/usr/sbin/sysctl",
-    "xfsprogs": "/usr/sbin/mkfs.xfs",
     "git": "/usr/bin/git",
-    "make": "/usr/bin/make",
     "openssh-client": "/usr/bin/ssh-keygen",
     "ca-certificates": "/usr/sbin/update-ca-certificates",
     "python3-yaml": "/usr/lib/python3/dist-packages/yaml/__init__.py",
     "python3-pip": "/usr/lib/python3/dist-packages/pip/__init__.py",
-    "python3-venv": "/usr/share/python-wheels",
+    "python3-venv": "/usr/lib/python3.11/ensurepip/__init__.py",
     "python3-dev": "/usr/include/python3.11/Python.h",
     "g++": "/usr/bin/g++",
     "libssl-dev": "/usr/include/openssl/ssl.h",
@@ -42,14 +40,11 @@ def missing_packages():
     return [package for package, sign in PACKAGES.items() if not Path(sign).exists()]
 
 
-def install():
-    """Install the missing packages; returns their names."""
-    packages = missing_packages()
-    if packages:
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        run("apt-get", "-q", "update", env=environment)
-        run("apt-get", "-q", "-y", "--no-install-recommends", "install", *packages, env=environment)
-    return packages
+def install(packages):
+    """Install Debian packages on this machine."""
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    run("apt-get", "-q", "update", env=environment)
+    run("apt-get", "-q", "-y", "--no-install-recommends", "install", *packages, env=environment)
 
 
 def problems():
@@ -98,7 +93,7 @@ def _overlay():
             found.append(f"no overlay can be mounted for {STATE}: put IDR_LAB_STATE on ext4, xfs or btrfs")
     for filesystem in ("overlay", "xfs"):
         known = filesystem in Path("/proc/filesystems").read_text().split()
-        if not known and not succeeds("modprobe", filesystem):
+        if not known and not succeeds("sh", "-c", f"modprobe {filesystem}"):
             found.append(f"this kernel has no {filesystem}: use one that has it")
     return found
 

@@ -79,7 +79,7 @@ def start(host):
 
 
 def wait(directory, seconds=90):
-    """Wait until the host is up: its systemd says `running` or `degraded`. Refuses as soon as the host is off."""
+    """Wait until the host is up: its systemd says `running` or `degraded`. Refuses at once when the host is off."""
     def failed():
         return None if is_on(directory) else f"it is off; its console said: {last_words(directory)}"
 
@@ -99,7 +99,7 @@ def stop(directory, seconds=90):
 def reboot(directory):
     """Reboot a host from inside and wait until it is up again."""
     before = leader(directory)
-    run_in(directory, "systemctl", "reboot")
+    run_in(directory, "systemctl", "--no-block", "reboot")
     wait_until(f"{directory.name} goes down to reboot", lambda: leader(directory) != before, 60)
     wait(directory)
 

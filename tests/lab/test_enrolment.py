@@ -5,7 +5,7 @@ import json
 import pytest
 
 MASTER = "/etc/salt/pki/master"
-PLACES = "/etc/salt /etc/idr /etc/systemd/system /opt /srv/idr"
+PLACES = "/etc/salt /etc/idr /etc/systemd/system /opt/salt* /srv/idr"
 WORLD = f"find {PLACES} -not -path '*/__pycache__*' -printf '%p %m %T@ %l\\n' | sort | sha256sum"
 SOME = ("idr-proxy", "idr-omero", "idr-a-database")
 

@@ -98,6 +98,7 @@ def test_of_a_visitor_only_the_url_reaches_a_stored_page(proxy, port, source):
     assert stored.cache == "HIT"
     assert stored.body == f"version 1 of {target} for the public at {PUBLIC}".encode()
     assert "set-cookie" not in stored.headers
+    assert not proxy.run("grep -rliE '^set-cookie:' /var/cache/nginx || true")
 
 
 def test_a_page_that_is_not_stored_keeps_the_visitors_session(proxy):

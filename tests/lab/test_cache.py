@@ -89,7 +89,8 @@ def under_load(lab, path: str, seconds: int) -> dict[str, int]:
     script = f"""
         end=$((SECONDS + {seconds}))
         while [ $SECONDS -lt $end ]; do
-            curl -ksS -o /dev/null -w '%{{http_code}}\\n' https://{PUBLIC}{path} https://{PUBLIC}/webclient/userdata/ || echo failed
+            curl -ksS -o /dev/null -o /dev/null -w '%{{http_code}}\\n' \\
+                https://{PUBLIC}{path} https://{PUBLIC}/webclient/userdata/ || echo failed
         done"""
     codes = lab.outside("bash", "-c", script, seconds=seconds + 60).stdout.split()
     return {code: codes.count(code) for code in set(codes)}

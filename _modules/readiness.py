@@ -8,7 +8,8 @@ def problems():
     One line for each thing that would make a highstate of this server fail or do harm; empty when it's ready.
 
     Asks for pillar that doesn't render, a state run that is under way, states that don't render, data volumes that
-    can't be used as they are, and a database that PostgreSQL's role would refuse. States are rendered here and thrown away: what they contain may be secret and stays on the server.
+    can't be used as they are, and a database that PostgreSQL's role would refuse. States are rendered here and thrown
+    away: what they contain may be secret and stays on the server.
 
     CLI Example:
 

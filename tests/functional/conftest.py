@@ -57,7 +57,6 @@ def _loaders_made(repo, tmp_path_factory):
                     "pillar_roots": {"base": [str(repo / "pillar"), str(repo / "tests" / "functional" / "site")]},
                     "module_dirs": [str(repo / "_modules")],
                     "states_dirs": [str(repo / "_states")],
-                    "utils_dirs": [str(repo / "_utils")],
                     "idr_environment": "idr",
                     "enable_fqdns_grains": False,
                     "lazy_loader_strict_matching": True,

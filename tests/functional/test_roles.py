@@ -1,4 +1,4 @@
-"""Every server of both sides renders, on Debian 12 and on the RHEL 9 family, and so does what the master orchestrates."""
+"""Every server of both sides renders, on Debian 12 and the RHEL 9 family, and so does what the master orchestrates."""
 
 import subprocess
 
@@ -41,4 +41,5 @@ def test_a_deploy_renders_on_the_master(loaders):
     deploy = loaders("idr-proxy_master").modules.state.show_sls("orch.deploy")
 
     assert list(deploy)[0] == "Everything is ready for a deploy of idr", deploy
-    assert deploy["Databases first, since OMERO waits for them"]["salt"][0] == {"tgt": ["idr-a-database", "idr-database"]}
+    databases = deploy["Databases first, since OMERO waits for them"]["salt"]
+    assert databases[0] == {"tgt": ["idr-a-database", "idr-database"]}

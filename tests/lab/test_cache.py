@@ -1,4 +1,4 @@
-"""What the document promises of the cache: stale until refreshed on 9000, and a complete refresh that nobody notices."""
+"""What the document says of the cache: stale until refreshed on 9000, and a complete refresh that nobody notices."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def renamed(lab, image: int, name: str):
             stdin=f"UPDATE image SET name = :'name' WHERE id = {image};",
         )  # fmt: skip
 
-    before = lab.sh("idr-database", f"runuser -u postgres -- psql -Atd idr -c 'SELECT name FROM image WHERE id = {image}'")
+    asked = f"SELECT name FROM image WHERE id = {image}"
+    before = lab.sh("idr-database", f"runuser -u postgres -- psql -Atd idr -c '{asked}'")
     rename(name)
     try:
         yield before

@@ -18,7 +18,8 @@ def main_pids(lab) -> str:
 @pytest.mark.parametrize("command", BY_HAND)
 def test_by_hand_it_is_refused_with_the_right_command(lab, command):
     before = main_pids(lab)
-    done = lab.exec("idr-omero", "su", "-", "omero-web" if "web" in command else "omero-server", "-s", "/bin/bash", "-c", command, check=False)
+    user = "omero-web" if "web" in command else "omero-server"
+    done = lab.exec("idr-omero", "su", "-", user, "-s", "/bin/bash", "-c", command, check=False)
     assert done.returncode != 0
     assert "systemctl" in done.stdout + done.stderr
     assert main_pids(lab) == before
@@ -73,7 +74,6 @@ def test_web_login_through_a_tunnel_works_and_leaves_nothing_in_the_cache(lab):
         curl -sS -b $jar -c $jar -o /dev/null -w '%{{http_code}} ' -H 'Referer: http://localhost:8080/' \
             -d csrfmiddlewaretoken=$token -d server=1 -d username=root --data-urlencode password@- \
             http://localhost:8080/webclient/login/
-        curl -sS -b $jar http://localhost:8080/webclient/userdata/ | grep -o 'id="show_user_dropdown".*\\|WEBCLIENT.USER.*' | head -3
         grep -o 'sessionid[^[:space:]]*[[:space:]]*[^[:space:]]*' $jar"""
     said = lab.outside("bash", "-ec", script, stdin=password).stdout
     assert said.startswith("302"), said

@@ -50,7 +50,8 @@ def test_the_second_request_of_a_thumbnail_is_a_hit(lab, image):
 
 def test_a_rendered_image_is_a_real_one(lab, image):
     lab.outside("curl", "-ksSo", "/tmp/image", f"https://{PUBLIC}/webgateway/render_image/{image}/0/0/?dummy=1")
-    size, magic = lab.outside("bash", "-c", "stat -c %s /tmp/image; head -c 2 /tmp/image | od -An -tx1").stdout.split("\n")[:2]
+    look = "stat -c %s /tmp/image; head -c 2 /tmp/image | od -An -tx1"
+    size, magic = lab.outside("bash", "-c", look).stdout.split("\n")[:2]
     assert magic.split() == ["ff", "d8"]
     assert int(size) > 50_000
 
@@ -99,7 +100,11 @@ def test_the_two_sides_do_not_reach_each_other(lab, server, address, port):
 
 @pytest.mark.parametrize(
     ("server", "address", "port"),
-    [("idr-omero", "192.168.1.12", 5432), ("idr-database", "192.168.1.10", 9000), ("idr-a-omero", "192.168.2.10", 4505)],
+    [
+        ("idr-omero", "192.168.1.12", 5432),
+        ("idr-database", "192.168.1.10", 9000),
+        ("idr-a-omero", "192.168.2.10", 4505),
+    ],
 )
 def test_what_a_side_needs_it_reaches(lab, server, address, port):
     assert lab.exec(server, *connect(address, port), check=False).returncode == 0
@@ -125,10 +130,8 @@ def test_a_browser_shows_the_page_and_a_thumbnail(lab, image, tmp_path):
 
 def browse(url: str, *what: str) -> subprocess.CompletedProcess:
     """Headless Chromium on the network of the seat."""
-    quiet = (
-        "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-        "--disable-component-update --disable-sync --ignore-certificate-errors"
-    ).split()
+    quiet = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
+    quiet += ["--disable-background-networking", "--disable-component-update", "--ignore-certificate-errors"]
     return subprocess.run(
         ["ip", "netns", "exec", "idrlab-seat", "chromium", *quiet, *what, url],
         capture_output=True, text=True, timeout=120, check=True,

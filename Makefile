@@ -12,7 +12,6 @@ help:      ## list these commands
 
 lab:       ## an IDR on this machine, ready to look at (Debian 12, as root)
 	@lab/ctl install
-	@$(MAKE) --no-print-directory venv
 	@lab/ctl up
 
 lab-down:  ## stop the lab and keep its data

@@ -3,7 +3,7 @@
 #
 #   salt-run state.orchestrate orch.deploy
 {%- set environment = pillar['environment'] %}
-{%- macro servers(role) %}{{ environment.servers | dictsort | selectattr('1.role', 'equalto', role) | map(attribute=0) | list | json }}{% endmacro %}
+{%- macro servers() %}{{ environment.servers | dictsort | selectattr('1.role', 'in', varargs) | map(attribute=0) | list | json }}{% endmacro %}
 
 Everything is ready for a deploy of {{ environment.name }}:
   salt.runner:
@@ -19,21 +19,13 @@ Databases first, since OMERO waits for them:
     - require:
       - salt: Everything is ready for a deploy of {{ environment.name }}
 
-OMERO, on the production and the analysis side:
+OMERO of both sides, and Docker for the analysis side's users:
   salt.state:
-    - tgt: {{ servers('omero') }}
+    - tgt: {{ servers('omero', 'dockermanager') }}
     - tgt_type: list
     - highstate: True
     - require:
       - salt: Databases first, since OMERO waits for them
-
-Docker, for the analysis side's users:
-  salt.state:
-    - tgt: {{ servers('dockermanager') }}
-    - tgt_type: list
-    - highstate: True
-    - require:
-      - salt: Everything is ready for a deploy of {{ environment.name }}
 
 The proxy last, in front of what is ready:
   salt.state:
@@ -41,8 +33,7 @@ The proxy last, in front of what is ready:
     - tgt_type: list
     - highstate: True
     - require:
-      - salt: OMERO, on the production and the analysis side
-      - salt: Docker, for the analysis side's users
+      - salt: OMERO of both sides, and Docker for the analysis side's users
 
 Visitors are answered, through the cache and from the database:
   salt.function:

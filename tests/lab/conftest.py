@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 CTL = ROOT / "lab/ctl"
@@ -85,6 +86,12 @@ class Lab:
             answers |= one
             place = said.find("{", end)
         return answers
+
+    def secrets(self, prefix: str) -> dict[str, dict[str, str]]:
+        """One side's generated secrets, from the master's own files: asked through Salt, its logs would have them."""
+        folder = f"/etc/idr/pillar/secrets/{prefix}"
+        read = [self.sh("idr-proxy", f"cat {folder}/{name}.sls") for name in ("database", "omero")]
+        return {group: words for text in read for group, words in yaml.safe_load(text)["secrets"].items()}
 
     def operator(self, *command: str, seconds: float = 900, check: bool = True):
         """Run a command of the checkout's own environment at the seat, e.g. ``salt-run environment.enrol idr``."""

@@ -54,18 +54,14 @@ def test_a_killed_server_shows_in_status(lab):
 
 
 def test_an_administrator_logs_in_on_idr_omero_through_the_proxy(lab):
-    password = secret(lab, "root_password")
+    password = lab.secrets("idr")["omero"]["root_password"]
     script = f"ssh -J root@{PUBLIC} root@idr-omero omero login -s localhost -u root -w {password} -C"
     said = lab.outside("bash", "-c", script + " 2>&1", check=False)
     assert "Created session" in said.stdout, said.stdout
 
 
-def secret(lab, name: str) -> str:
-    return lab.salt("idr-omero", "pillar.get", f"secrets:omero:{name}", "unmask=True")["idr-omero"]
-
-
 def test_web_login_through_a_tunnel_works_and_leaves_nothing_in_the_cache(lab):
-    password = secret(lab, "root_password")
+    password = lab.secrets("idr")["omero"]["root_password"]
     script = f"""
         jar=$(mktemp); trap 'rm -f $jar; ssh -q -S /tmp/web -O exit root@{PUBLIC} 2>/dev/null' EXIT
         ssh -fN -o ExitOnForwardFailure=yes -M -S /tmp/web -L 8080:idr-omero:80 root@{PUBLIC}

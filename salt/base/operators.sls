@@ -28,7 +28,9 @@ sudo is there:
     - name: {{ name }}
     - shell: /usr/sbin/nologin
     - password: '!'
-    - onlyif: getent passwd {{ name }}
+    - onlyif:             # a function, since a command would be run by the shell above, which runs none
+      - fun: user.info
+        name: {{ name }}
 
 {{ name }} has no keys:
   file.absent:

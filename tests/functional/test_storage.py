@@ -316,7 +316,7 @@ def test_every_volume_of_a_server_has_its_unit(loaders, family):
     low = loaders("idr-a-omero", os_family=family).modules.state.show_low_sls("storage.mounted")
     unit = next(chunk for chunk in low if chunk["state"] == "file")
     assert unit["name"] == "/etc/systemd/system/data.mount"
-    assert unit["context"]["device"] == "/dev/disk/by-id/virtio-6c1f0a52-0b57-4bd0-8"
+    assert unit["context"]["device"] == "/dev/disk/by-id/virtio-5e40b2d8-c713-4fa9-a"
 
 
 @pytest.mark.parametrize("path", ["/var/lib/pgsql", "/data", "/srv/a-b c/d_e.f"])

@@ -75,11 +75,13 @@ def test_every_index_is_sound(lab):
     assert said.returncode == 0, said.stdout + said.stderr
 
 
+# grep is given the word in a file: as an argument it would be on a command line, where it looks for it
 SEARCH = """
 read -r word
-{ grep -rlF -e "$word" /var/log /var/cache/salt/master/jobs /srv/idr 2>/dev/null
-  journalctl -q --no-pager | grep -F -e "$word"
-  cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -F -e "$word"; } | head -3
+pattern() { printf '%s\\n' "$word"; }
+{ grep -rlF -f <(pattern) /var/log /var/cache/salt/master/jobs /srv/idr 2>/dev/null
+  journalctl -q --no-pager | grep -F -f <(pattern)
+  cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -F -f <(pattern); } | head -3
 """
 
 

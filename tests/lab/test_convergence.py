@@ -9,9 +9,9 @@ from .conftest import SERVERS
 pytestmark = pytest.mark.lab
 
 
-def changes(lab) -> dict[str, list[str]]:
-    """What a highstate of all servers changed or failed at, by server."""
-    results = lab.salt(",".join(SERVERS), "state.highstate", seconds=1200)
+def changes(lab, *arguments: str) -> dict[str, list[str]]:
+    """What a highstate of all servers changed, would change or failed at, by server."""
+    results = lab.salt(",".join(SERVERS), "state.highstate", *arguments, seconds=1200)
     assert set(results) == set(SERVERS)
     wrong = {}
     for server, states in results.items():
@@ -24,6 +24,10 @@ def changes(lab) -> dict[str, list[str]]:
 
 def test_a_second_highstate_changes_nothing(lab):
     assert changes(lab) == {}
+
+
+def test_and_its_rehearsal_says_so(lab):
+    assert changes(lab, "test=True") == {}
 
 
 def test_nor_after_a_reboot_of_all(lab, image):

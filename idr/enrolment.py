@@ -67,6 +67,8 @@ def generated(environment: Environment) -> dict[str, dict[str, str | None]]:
             # the analysis side's public user is one that people log in as, from their notebooks
             public = None if server.prefix == environment.name else "public"
             secrets[f"{server.prefix}/omero"] = {"root_password": None, "public_password": public}
+        if server.role == "dockermanager":
+            secrets[f"{server.prefix}/jupyterhub"] = {"api_token": None}
     return secrets
 
 

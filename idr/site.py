@@ -3,6 +3,7 @@ What an operator supplies and git hasn't: a directory of their own, ``~/.config/
 
     site.sls                          pillar of this site, the last word over every default
     tls/fullchain.pem, privkey.pem    the public certificate and its key
+    oauth_client_secret               what the login provider gave for JupyterHub, one line
     known_hosts                       the servers' SSH host keys, by server name
 
 It goes to the master's second pillar root over SSH. What it hasn't is left there as it is.
@@ -17,7 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 PILLAR = "/etc/idr/pillar"
-KNOWN = ("site.sls", "tls", "known_hosts")
+KNOWN = ("site.sls", "tls", "oauth_client_secret", "known_hosts")
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,12 @@ def read(environment, folder):
     if (folder / "tls").exists():
         pair, problems = _tls(folder / "tls")
         files[f"{PILLAR}/secrets/{environment}/tls.sls"] = json.dumps({"secrets": {"tls": pair}}, indent=2) + "\n"
+    if (folder / "oauth_client_secret").exists():
+        secret, wrong = _oauth(folder / "oauth_client_secret")
+        problems += wrong
+        files[f"{PILLAR}/secrets/{environment}-a/oauth.sls"] = (
+            json.dumps({"secrets": {"oauth": {"client_secret": secret}}}, indent=2) + "\n"
+        )
     known_hosts = folder / "known_hosts"
     return Site(files, (known_hosts,) if known_hosts.exists() else ()), problems
 
@@ -75,3 +82,11 @@ def _tls(folder):
     if certificate.public_key() != private.public_key():
         return {}, [f"{folder}: privkey.pem is not the key of the first certificate in fullchain.pem"]
     return {"fullchain": chain, "privkey": key}, []
+
+
+def _oauth(path):
+    """The client secret of the login provider: one word, as the provider shows it."""
+    words = path.read_text().split()
+    if len(words) != 1:
+        return "", [f"{path}: has to be the client secret of the login provider, and nothing else"]
+    return words[0], []

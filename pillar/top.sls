@@ -22,6 +22,10 @@ base:
     {%- if server.role == 'omero' %}
     - secrets.{{ prefix }}.omero
     {%- endif %}
+    {%- if server.role == 'dockermanager' %}
+    - secrets.{{ prefix }}.jupyterhub
+    - secrets.{{ prefix }}.oauth
+    {%- endif %}
     {%- if server.role == 'proxy' %}
     - secrets.{{ prefix }}.tls
     {%- endif %}

@@ -126,6 +126,7 @@ def test_passwords_are_random_but_for_the_public_user_of_the_analysis_side():
         "idr/omero": {"root_password": None, "public_password": None},
         "idr-a/database": {"password": None, "readonly_password": None},
         "idr-a/omero": {"root_password": None, "public_password": "public"},
+        "idr-a/jupyterhub": {"api_token": None},
     }
 
 

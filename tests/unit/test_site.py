@@ -39,6 +39,7 @@ def folder(tmp_path):
     (tmp_path / "idr/tls/privkey.pem").write_text(key)
     (tmp_path / "idr/tls/fullchain.pem").write_text(certificate)
     (tmp_path / "idr/site.sls").write_text("base: {}\n")
+    (tmp_path / "idr/oauth_client_secret").write_text("0a1b2c\n")
     (tmp_path / "idr/known_hosts").touch()
     return tmp_path / "idr"
 
@@ -54,6 +55,8 @@ def test_everything_it_may_have(folder):
         "fullchain": (folder / "tls/fullchain.pem").read_text(),
         "privkey": (folder / "tls/privkey.pem").read_text(),
     }
+    oauth = json.loads(found.files["/etc/idr/pillar/secrets/idr-a/oauth.sls"])["secrets"]["oauth"]
+    assert oauth == {"client_secret": "0a1b2c"}
 
 
 def test_none_at_all_is_an_empty_one(tmp_path):
@@ -72,7 +75,7 @@ def test_a_file_that_it_does_not_know_is_not_left_out_silently(folder):
     (folder / "secret.sls").touch()
 
     assert site.read("idr", folder)[1] == [
-        f"{folder}/secret.sls: nothing that enrolment takes; it takes site.sls, tls, known_hosts"
+        f"{folder}/secret.sls: nothing that enrolment takes; it takes site.sls, tls, oauth_client_secret, known_hosts"
     ]
 
 
@@ -94,3 +97,12 @@ def test_no_pem_at_all(folder):
 
     [problem] = site.read("idr", folder)[1]
     assert problem.endswith("have to be PEM, the key without a passphrase")
+
+
+@pytest.mark.parametrize("text", ["", "client_id: 12\nclient_secret: 34\n"])
+def test_a_client_secret_that_is_none(folder, text):
+    (folder / "oauth_client_secret").write_text(text)
+
+    assert site.read("idr", folder)[1] == [
+        f"{folder}/oauth_client_secret: has to be the client secret of the login provider, and nothing else"
+    ]

@@ -1,0 +1,3 @@
+secrets:
+  jupyterhub:
+    api_token: not-a-secret-idr-a-jupyterhub

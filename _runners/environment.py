@@ -5,7 +5,7 @@ from pathlib import Path
 import salt.client
 
 from idr import enrol as enrolment
-from idr import readiness, topology
+from idr import readiness, topology, values
 from idr.door import door, milestones
 from idr.errors import Refused
 
@@ -53,8 +53,8 @@ def enrol(env, apply=False, replace=None, site=None, **kwargs):
 @door
 def check(env=None, **kwargs):
     """
-    Find everything that keeps an environment from a deploy, on its master: servers that don't answer, pillar and states
-    that don't render, data volumes that can't be used as they are.
+    Find everything that keeps an environment from a deploy, on its master: values of pillar that can't be meant, servers
+    that don't answer, states that don't render, data volumes that can't be used as they are.
 
     env:  the environment; the master's own unless given
 
@@ -73,7 +73,7 @@ def check(env=None, **kwargs):
     servers = list(topology.read(env).servers)
     with salt.client.LocalClient(mopts=__opts__) as client:
         answers = client.cmd(servers, "readiness.problems", tgt_type="list", timeout=60)
-    found = readiness.problems(servers, answers)
+    found = values.problems_on_master(__opts__) + readiness.problems(servers, answers)
     if found:
         raise Refused(found, f"{env} is not ready")
     return {"result": True, "comment": f"all {len(servers)} servers of {env} are ready"}

@@ -1,76 +1,100 @@
 """Enrolment done: the checkout and the site read, every server looked at, and the steps taken over SSH."""
 
-import subprocess
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from idr import enrolment, site, topology, wheelhouse
+from idr import commits, enrolment, on_server, site, topology, wheelhouse
 from idr.errors import IdrError, Refused
-from idr.ssh import NoPython, connections
+from idr.ssh import NoPython, Ssh, connections
+from idr.topology import Environment
 
-CHECKOUT = Path(__file__).resolve().parent.parent
 ROUNDS = 4  # what one round makes (a key, a version of Salt) the next one uses
 ANSWER = 120  # seconds until every minion has to answer
-NO_PYTHON = {"python": False, "os": enrolment.SYSTEMS[0], "salt": None, "key": None, "knows_master": None}
+NO_PYTHON = {"python": False, "os": enrolment.SYSTEMS[0], "ran_states": False} | dict.fromkeys(
+    ("salt", "key", "knows_master", "master_key", "release", "deploy")
+)
 
 
-def enrol(name, apply, replace, folder, tell):
+@dataclass(frozen=True)
+class Seen:
+    """An environment that was looked at, and may be changed: the way to its servers, and what is there."""
+
+    ssh: Ssh
+    environment: Environment
+    wanted: enrolment.Wanted
+    facts: dict[str, dict]
+
+    @property
+    def plan(self):
+        """What has to be done until Salt is everywhere as this checkout has it."""
+        return enrolment.steps(self.environment, self.facts, self.wanted)
+
+    @property
+    def deploying(self):
+        """The report of a deploy of this very commit that is going on, or None."""
+        return self.facts[self.environment.proxy.id]["deploy"]
+
+    def take(self, tell):
+        """Take the plan's steps, wait until every minion answers, and bring each the release's modules."""
+        if self.plan:
+            _take(self, tell)
+        _wait_for_answers(self.ssh, self.environment, tell)
+        minions = {"minions": list(self.environment.servers)}
+        new = self.ssh.ask_salt(self.environment.proxy, "sync", minions, seconds=180)
+        if new:
+            tell(f"brought this release's modules to {', '.join(new)}")
+
+
+def enrol(name, apply, replace, named, folder, tell):
     """
     Bring Salt to the servers of an environment; or without `apply` tell what that would do.
 
     replace:  ids of servers that were made anew, whose old keys are to be forgotten
+    named:    the beginning of this checkout's commit, where it isn't a descendant of the deployed one
     folder:   the operator's site directory
     tell:     is told one line of progress at a time
 
     Returns ``(plan, changed)``: the steps by server, and whether they were taken. Refused with every problem at once.
     """
+    with looked_at(name, replace, named, folder, tell) as seen:
+        if seen.deploying:
+            raise Refused([f"a deploy is going on: follow it with salt-run environment.update {name} apply=True"])
+        plan = seen.plan
+        if apply:
+            seen.take(tell)
+    return plan, apply and bool(plan)
+
+
+@contextmanager
+def looked_at(name, replace, named, folder, tell):
+    """
+    Everything that is decided on, read and looked at, for as long as the block lasts. Refused with all that is wrong
+    with this checkout, the site, the servers, and this commit in the place of the deployed one.
+    """
     environment = topology.read(name)
     found, problems = site.read(name, folder)
     problems += wheelhouse.problems()
-    commit, unclean = _commit()
+    commit, unclean = commits.here()
     wanted = enrolment.Wanted(commit, wheelhouse.content_hash(), found.files, frozenset(replace))
     with connections(environment, found.known_hosts) as ssh:
         facts, unseen = _look(ssh, environment, wanted)
         problems += unclean + unseen + enrolment.problems(environment, facts, wanted)
+        if environment.proxy.id in facts:
+            master = facts[environment.proxy.id]
+            problems += commits.fence(master["release"], commit, named)
+            if master["deploy"] and commit not in master["deploy"]:
+                problems.append(
+                    f"a deploy of another commit is going on, {master['deploy']}: wait for its end "
+                    f"(ssh {environment.proxy.id} systemctl status {on_server.DEPLOY})"
+                )
         if problems:
             raise Refused(problems)
         tell(f"looked at {len(facts)} servers of {name}")
-        plan = enrolment.steps(environment, facts, wanted)
-        if not apply:
-            return plan, False
-        if plan:
-            _take(ssh, environment, wanted, plan, tell)
-        _wait_for_answers(ssh, environment, tell)
-        new = ssh.do(environment.proxy, "sync", {"minions": list(environment.servers)}, seconds=180)
-        if new:
-            tell(f"brought this release's modules to {', '.join(new)}")
-    return plan, bool(plan)
-
-
-def _commit():
-    """This checkout's commit, and why it can't be installed."""
-
-    def git(*words):
-        return subprocess.run(
-            ["git", "-C", CHECKOUT, *words], capture_output=True, text=True, check=True
-        ).stdout.strip()
-
-    try:
-        unclean = git("status", "--porcelain").splitlines()
-        commit = git("rev-parse", "HEAD")
-    except (subprocess.CalledProcessError, FileNotFoundError) as error:
-        why = getattr(error, "stderr", "") or error
-        return "", [
-            f"{CHECKOUT}: not a git checkout with a commit, and a commit is what is installed: {str(why).strip()}"
-        ]
-    if unclean:
-        names = ", ".join(line[3:] for line in unclean[:3]) + (", …" if len(unclean) > 3 else "")
-        return commit, [
-            f"{CHECKOUT}: {names} isn't committed, and a commit is what is installed: commit it, or take it away"
-        ]
-    return commit, []
+        yield Seen(ssh, environment, wanted, facts)
 
 
 def _look(ssh, environment, wanted):
@@ -87,7 +111,7 @@ def _look(ssh, environment, wanted):
             units = dict.fromkeys(asked["units"], {"enabled": False, "active": False, "current": False})
             keys = {state: {} for state in ("accepted", "pending", "rejected", "denied")}
             nothing = {"files": dict.fromkeys(asked["files"]), "units": units, "keys": keys, "secrets": {}}
-            facts[server.id] = NO_PYTHON | nothing | {"master_key": None, "release": None}
+            facts[server.id] = NO_PYTHON | nothing
         except IdrError as error:
             problems.append(str(error))
 
@@ -100,8 +124,9 @@ def _look(ssh, environment, wanted):
     return facts, sorted(problems)
 
 
-def _take(ssh, environment, wanted, plan, tell):
+def _take(seen, tell):
     """Take the steps, look again, and take what has become possible, until nothing is left to do."""
+    ssh, environment, wanted, plan = seen.ssh, seen.environment, seen.wanted, seen.plan
     with tempfile.TemporaryDirectory() as scratch:
         streams = _streams(wanted, plan, Path(scratch), tell)
         for _ in range(ROUNDS):
@@ -121,8 +146,7 @@ def _streams(wanted, plan, scratch, tell):
     streams = {"wheels": wheelhouse.wheelhouse(tell)} if "wheels" in needed else {}
     if "release" in needed:
         streams["release"] = scratch / "release.tar"
-        command = ["git", "-C", CHECKOUT, "archive", "--format=tar", f"--output={streams['release']}", wanted.commit]
-        subprocess.run(command, check=True)
+        commits.archive(wanted.commit, streams["release"])
     return streams
 
 
@@ -170,7 +194,7 @@ def _wait_for_answers(ssh, environment, tell):
     until = time.monotonic() + ANSWER
     silent = ids
     while silent and time.monotonic() < until:
-        silent = sorted(set(ids) - set(ssh.do(environment.proxy, "answering", {"minions": ids}, seconds=60)))
+        silent = sorted(set(ids) - set(ssh.ask_salt(environment.proxy, "answering", {"minions": ids}, seconds=60)))
     if silent:
         raise Refused(
             [

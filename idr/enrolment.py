@@ -154,14 +154,29 @@ def _master_content(environment, there, wanted):
     directories = {path: mode for path, mode in _directories(True).items() if files[path] != f"directory {mode:04o}"}
     if directories:
         yield Step(id_, f"make {', '.join(directories)}", "put", {"directories": directories})
-    site = {path: (text, 0o600) for path, text in wanted.site.items() if files[path] != _state(text, 0o600)}
+    site = _new_site(there, wanted)
     if site:
-        yield Step(id_, f"write the site's own {', '.join(site)}", "put", {"files": site})
-    missing = {
-        name: keys for name, keys in generated(environment).items() if keys.keys() - set(there["secrets"].get(name, ()))
-    }
+        files = {path: (text, 0o600) for path, text in site.items()}
+        yield Step(id_, f"write the site's own {', '.join(site)}", "put", {"files": files})
+    missing = _missing_secrets(environment, there)
     if missing:
         yield Step(id_, f"make the passwords of {', '.join(missing)}", "make_secrets", {"secrets": missing})
+
+
+def candidate(environment: Environment, facts: dict[str, dict], wanted: Wanted) -> dict:
+    """What ``on_server.bring_candidate`` is asked, so that a rehearsal has all that those steps will bring."""
+    there = facts[environment.proxy.id]
+    site, missing = _new_site(there, wanted), _missing_secrets(environment, there)
+    return {"commit": wanted.commit, "site": site, "secrets": missing}
+
+
+def _new_site(there, wanted):
+    return {path: text for path, text in wanted.site.items() if there["files"][path] != _state(text, 0o600)}
+
+
+def _missing_secrets(environment, there):
+    wanted = generated(environment)
+    return {name: keys for name, keys in wanted.items() if keys.keys() - set(there["secrets"].get(name, ()))}
 
 
 def _keys(environment, facts):

@@ -20,7 +20,16 @@ SALT = Path("/opt/salt")  # a link to the installed version
 PKI = Path("/etc/salt/pki")
 RELEASES = Path("/srv/idr/releases")
 CURRENT = Path("/srv/idr/current")
-GENERATED = Path("/etc/idr/pillar/secrets")
+NEXT = Path("/srv/idr/next")  # the candidate: the master's Salt environment `next`
+KEPT = 5  # releases besides those two
+PILLAR = Path("/etc/idr/pillar")
+NEXT_PILLAR = Path("/etc/idr/next")  # what the candidate has otherwise than PILLAR, and only that
+FILE_LISTS = Path("/var/cache/salt/master/file_lists/roots")
+RAN_STATES = Path("/var/cache/salt/minion/highstate.cache.p")  # a minion writes it with each highstate
+DEPLOYS = Path("/var/log/idr/deploys")
+DEPLOY = "idr-deploy.service"
+EVENTS = Path("/var/log/idr/events.jsonl")
+PATIENCE = 10  # seconds that a question about progress waits for something to tell
 STATES_OF_KEYS = {
     "accepted": "minions",
     "pending": "minions_pre",
@@ -46,6 +55,8 @@ def facts(asked, _stream):
         "keys": {state: _keys(PKI / "master" / folder) for state, folder in STATES_OF_KEYS.items()},
         "release": os.path.basename(os.readlink(CURRENT)) if CURRENT.is_symlink() else None,
         "secrets": {name: sorted(_secrets(name)) for name in asked["secrets"]},
+        "ran_states": RAN_STATES.exists(),
+        "deploy": _deploy(),
     }
 
 
@@ -111,7 +122,7 @@ def _keys(folder):
 
 
 def _secrets(name):
-    text = _text(GENERATED / f"{name}.sls")
+    text = _text(PILLAR / "secrets" / f"{name}.sls")
     return json.loads(text)["secrets"][name.split("/")[1]] if text else {}
 
 
@@ -158,16 +169,49 @@ def install_salt(asked, stream):
 
 
 def install_release(asked, stream):
-    """Unpack one commit of the project beside the present one, and flip the link."""
-    place = RELEASES / asked["commit"]
+    """Unpack one commit of the project beside the present one, flip the link, and forget the oldest releases."""
+    _link(CURRENT, str(_unpacked(asked["commit"], stream)))
+    _forget_file_list("base")
+    in_use = {os.path.realpath(link) for link in (CURRENT, NEXT)}
+    others = [place for place in RELEASES.iterdir() if str(place) not in in_use]
+    for place in sorted(others, key=lambda place: place.stat().st_mtime)[:-KEPT]:
+        shutil.rmtree(place)
+
+
+def bring_candidate(asked, stream):
+    """Make one commit, and what a site and the passwords will have otherwise, the master's environment `next`."""
+    place = _unpacked(asked["commit"], stream)
+    shutil.rmtree(NEXT_PILLAR, ignore_errors=True)
+    NEXT_PILLAR.mkdir(mode=0o700, parents=True)
+    for path, text in asked["site"].items():
+        _write(NEXT_PILLAR / Path(path).relative_to(PILLAR), text, 0o600)
+    _make_secrets(asked["secrets"], NEXT_PILLAR / "secrets")
+    _link(NEXT, str(place))
+    _forget_file_list("next")
+
+
+def candidate(_asked, _stream):
+    """The commit that is `next` now."""
+    return os.path.basename(os.readlink(NEXT))
+
+
+def _unpacked(commit, stream):
+    """The directory of a release, which is there whole or not at all."""
+    place = RELEASES / commit
     if not place.exists():
-        unpacked = RELEASES / f"{asked['commit']}.unpacked"
+        unpacked = RELEASES / f"{commit}.unpacked"
         shutil.rmtree(unpacked, ignore_errors=True)
         unpacked.mkdir(parents=True)
         # times are those of now: the master's file server takes equal times for equal content
         _untar(stream, unpacked, "--touch")
         unpacked.rename(place)
-    _link(CURRENT, str(place))
+    return place
+
+
+def _forget_file_list(saltenv):
+    """The master remembers for 20 s which files an environment has; it would miss those of another release."""
+    for form in FILE_LISTS.glob(f"{saltenv}.*"):
+        form.unlink(missing_ok=True)
 
 
 def make_key(asked, _stream):
@@ -196,14 +240,18 @@ def set_keys(asked, _stream):
 
 def make_secrets(asked, _stream):
     """Make what passwords there aren't yet. They are made here and never leave but as pillar; none is made anew."""
-    for name, wanted in asked["secrets"].items():
+    _make_secrets(asked["secrets"], PILLAR / "secrets")
+
+
+def _make_secrets(wanted_by_name, folder):
+    for name, wanted in wanted_by_name.items():
         there = _secrets(name)
         made = {key: fixed or secrets.token_hex(20) for key, fixed in wanted.items() if key not in there}
         if made:
-            for folder in (GENERATED, GENERATED / name.split("/")[0]):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for private in (folder, folder / name.split("/")[0]):
+                private.mkdir(mode=0o700, parents=True, exist_ok=True)
             text = json.dumps({"secrets": {name.split("/")[1]: {**made, **there}}}, indent=2)
-            _write(GENERATED / f"{name}.sls", text + "\n", 0o600)
+            _write(folder / f"{name}.sls", text + "\n", 0o600)
 
 
 def start(asked, _stream):
@@ -214,25 +262,71 @@ def start(asked, _stream):
         _run("systemctl", "restart", unit)
 
 
-def answering(asked, _stream):
-    """Which of these minions answer the master now."""
-    return sorted(id_ for id_, answer in _salt(asked["minions"], "test.ping").items() if answer is True)
+def deploy(asked, _stream):
+    """Begin `orch.deploy` in a unit of its own, which nothing of who asked can end; returns where its report goes."""
+    DEPLOYS.mkdir(mode=0o700, parents=True, exist_ok=True)
+    report = DEPLOYS / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{asked['commit']}.json"
+    began = {"report": str(report), "offset": EVENTS.stat().st_size if EVENTS.exists() else 0}
+    _run(
+        "systemd-run", "--quiet", "--collect", f"--unit={DEPLOY}", f"--description={report}", "--property=UMask=0077",
+        f"--property=StandardOutput=file:{report}",
+        str(SALT / "bin/salt-run"), "--out=json", "state.orchestrate", "orch.deploy",
+    )  # fmt: skip
+    for old in sorted(DEPLOYS.iterdir())[:-20]:
+        old.unlink()
+    return began
 
 
-def sync(asked, _stream):
-    """Bring the minions this release's own modules; returns what each got that it hadn't."""
-    brought = {}
-    for id_, got in _salt(asked["minions"], "saltutil.sync_all").items():
-        if not isinstance(got, dict):
-            sys.exit(f"{id_} can't take this release's modules: {str(got).strip().splitlines()[-1]}")
-        brought[id_] = sorted(name for names in got.values() for name in names)
-    return {id_: names for id_, names in brought.items() if names}
+def _deploy():
+    """The report of the deploy that is going on, or None."""
+    asked = ["systemctl", "show", "--property=ActiveState,Description", DEPLOY]
+    said = subprocess.run(asked, capture_output=True, text=True).stdout
+    shown = dict(line.split("=", 1) for line in said.splitlines())
+    return shown["Description"] if shown.get("ActiveState") in ("active", "activating", "deactivating") else None
 
 
-def _salt(minions, function):
-    command = [str(SALT / "bin/salt"), "--out=json", "--static", "--timeout=10", "-L", ",".join(minions), function]
-    said = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True).stdout
-    return json.loads(said[said.index("{") :]) if "{" in said else {}
+def progress(asked, _stream):
+    """
+    What servers began and ended since an offset in the record of events, as soon as there is something to tell, and the
+    report once the deploy has ended.
+    """
+    offset, until = asked["offset"], time.monotonic() + PATIENCE
+    while True:
+        going_on = _deploy() == asked["report"]  # asked first, so that no event comes after the last look
+        events, offset = _events(offset)
+        if events or not going_on or time.monotonic() > until:
+            break
+        time.sleep(0.5)
+    report = None if going_on else Path(asked["report"]).read_text()
+    return {"events": events, "offset": offset, "report": report}
+
+
+def _events(offset):
+    """Highstates that began or ended, from an offset in the record on; and the offset of the next look."""
+    if EVENTS.stat().st_size < offset:  # rotated
+        offset = 0
+    with open(EVENTS, "rb") as record:
+        record.seek(offset)
+        whole = record.read().rpartition(b"\n")[0]
+    events = []
+    for line in whole.splitlines():
+        event = json.loads(line)
+        data = event["data"]
+        if data.get("fun") != "state.highstate":
+            continue
+        if event["tag"].endswith("/new"):
+            events.append({"began": data["minions"]})
+        elif isinstance(data.get("return"), dict):
+            states = data["return"].values()
+            events.append(
+                {
+                    "ended": data["id"],
+                    "states": len(states),
+                    "changed": sum(bool(state["changes"]) for state in states),
+                    "failed": sum(state["result"] is False for state in states),
+                }
+            )
+    return events, offset + len(whole) + bool(whole)
 
 
 def _run(*command, env=None):
@@ -270,6 +364,9 @@ def _link(path, target):
 
 
 if __name__ == "__main__":
-    DOINGS = (facts, put, install_salt, install_release, make_key, set_keys, make_secrets, start, answering, sync)
+    DOINGS = (
+        facts, put, install_salt, install_release, bring_candidate, candidate, make_key, set_keys, make_secrets, start,
+        deploy, progress,
+    )  # fmt: skip
     doing = {function.__name__: function for function in DOINGS}[sys.argv[2]]
     print(json.dumps(doing(json.loads(sys.stdin.buffer.readline()), sys.stdin.buffer)))

@@ -14,15 +14,16 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
-from idr import on_server
+from idr import on_server, with_salt
 from idr.errors import IdrError
 
+SALTS_PYTHON = "/opt/salt/bin/python"
 CONNECT = 10  # seconds until a server that doesn't answer is unreachable
 
 # The source goes ahead on stdin, so that neither it nor what it's asked is ever an argument.
 RUN = """if [ "$(id -u)" = 0 ]; then as=; else as='sudo -n'; fi
 command -v python3 >/dev/null || { echo 'no python3' >&2; exit 97; }
-exec $as python3 -c 'import sys; exec(sys.stdin.buffer.read(int(sys.argv[1])))' %d %s"""
+exec $as %s -c 'import sys; exec(sys.stdin.buffer.read(int(sys.argv[1])))' %d %s"""
 INSTALL_PYTHON = """if [ "$(id -u)" = 0 ]; then as=; else as='sudo -n'; fi
 if command -v apt-get >/dev/null; then
   $as apt-get -qq update && $as env DEBIAN_FRONTEND=noninteractive apt-get -qqy install python3 python3-venv
@@ -54,11 +55,18 @@ class Ssh:
         stream:   an open binary file that follows what's asked
         seconds:  until it's given up
         """
-        source = Path(on_server.__file__).read_bytes()
-        said = self._run(
-            server, RUN % (len(source), deed), source + json.dumps(asked).encode() + b"\n", stream, seconds, deed
+        return self._do(server, "python3", on_server, deed, asked, stream, seconds)
+
+    def ask_salt(self, server, deed, asked, seconds=120):
+        """Run a function of ``idr/with_salt.py`` on a server as root, by Salt's Python, and return what it returned."""
+        return self._do(server, SALTS_PYTHON, with_salt, deed, asked, None, seconds)
+
+    def _do(self, server, python, module, deed, asked, stream, seconds):
+        source = Path(module.__file__).read_bytes()
+        script = RUN % (python, len(source), deed)
+        return json.loads(
+            self._run(server, script, source + json.dumps(asked).encode() + b"\n", stream, seconds, deed)
         )
-        return json.loads(said)
 
     def install_python(self, server):
         """Install what the rest needs, from the server's own package sources."""

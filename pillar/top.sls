@@ -4,7 +4,7 @@
 # site.sls (values of this site) and secrets/. A later sls wins, so the site can change any default.
 {%- set environment = opts.get('idr_environment', 'idr') %}
 {%- import_yaml 'environments/' ~ environment ~ '.sls' as here %}
-base:
+{{ saltenv }}:
   '{{ environment }}-proxy_master':     # the master itself, while it orchestrates
     - environments.{{ environment }}
 {%- for id, server in here.environment.servers.items() %}

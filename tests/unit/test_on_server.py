@@ -17,7 +17,10 @@ def root(tmp_path, monkeypatch):
         "PKI": "pki",
         "RELEASES": "srv/releases",
         "CURRENT": "srv/current",
-        "GENERATED": "secrets",
+        "NEXT": "srv/next",
+        "PILLAR": "pillar",
+        "NEXT_PILLAR": "next_pillar",
+        "FILE_LISTS": "file_lists",
     }.items():
         monkeypatch.setattr(on_server, name, tmp_path / place)
     return tmp_path
@@ -41,18 +44,18 @@ def tar(**files):
 def test_passwords_are_made_once_and_are_roots_alone(root):
     wanted = {"secrets": {"idr/database": {"password": None}, "idr-a/omero": {"public_password": "public"}}}
     on_server.make_secrets(wanted, None)
-    made = json.loads((root / "secrets/idr/database.sls").read_text())
+    made = json.loads((root / "pillar/secrets/idr/database.sls").read_text())
     wanted["secrets"]["idr/database"]["readonly_password"] = None
     on_server.make_secrets(wanted, None)
 
-    again = json.loads((root / "secrets/idr/database.sls").read_text())["secrets"]["database"]
+    again = json.loads((root / "pillar/secrets/idr/database.sls").read_text())["secrets"]["database"]
     assert again["password"] == made["secrets"]["database"]["password"]
     assert len(again["password"]) == len(again["readonly_password"]) == 40
     assert again["password"] != again["readonly_password"]
-    assert json.loads((root / "secrets/idr-a/omero.sls").read_text()) == {
+    assert json.loads((root / "pillar/secrets/idr-a/omero.sls").read_text()) == {
         "secrets": {"omero": {"public_password": "public"}}
     }
-    assert [mode(root / path) for path in ("secrets", "secrets/idr", "secrets/idr/database.sls")] == [
+    assert [mode(root / path) for path in ("pillar/secrets", "pillar/secrets/idr", "pillar/secrets/idr/database.sls")] == [
         0o700,
         0o700,
         0o600,

@@ -1,0 +1,124 @@
+"""
+What is asked of Salt itself on a server, run there by Salt's own Python.
+
+Like idr/on_server.py this file isn't installed but sent over SSH with each call, followed by one line of JSON.
+"""
+
+import fcntl
+import json
+import logging
+import os
+import sys
+
+REHEARSALS = "/var/cache/salt/rehearsal"
+SHORTEST = 7  # characters of a secret; the analysis side's password `public` is a word of every OMERO setting
+CONSEQUENCE = "One or more requisite failed"  # of a state that fails because another one does
+
+
+def rehearse(asked):
+    """
+    What a highstate would do here: ``[{"id", "name", "would": text, "fails": text}]`` of every state that would
+    change something or fail, in their order.
+
+    saltenv:  ``base``, what is deployed, or ``next``, the commit that is to be
+
+    Modules and states are those of that commit, in a cache of its own: the minion and its modules don't notice.
+    """
+    import salt.client
+    import salt.config
+
+    place = f"{REHEARSALS}/{asked['saltenv']}"
+    os.makedirs(place, mode=0o700, exist_ok=True)
+    with open(f"{place}/lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        opts = salt.config.minion_config("/etc/salt/minion", cache_minion_id=False)
+        own = {"cachedir": place, "extension_modules": f"{place}/extmods", "utils_dirs": [f"{place}/extmods/utils"]}
+        opts.update(own, saltenv=asked["saltenv"], pillarenv=asked["saltenv"])
+        minion = salt.client.Caller(mopts=opts)
+        said = minion.cmd("state.highstate", test=True)
+        secrets = sorted(words(minion.sminion.opts["pillar"].get("secrets", {})), key=len, reverse=True)
+    return masked(told(said), secrets)
+
+
+def told(said):
+    """What a rehearsed highstate said, without what stays as it is."""
+    if not isinstance(said, dict):  # it didn't come to its states: a list of what is wrong with them
+        lines = said if isinstance(said, list) else [said]
+        return [{"id": "highstate", "name": "", "would": "", "fails": "\n".join(map(str, lines))}]
+    found = []
+    for state in sorted(said.values(), key=lambda state: state["__run_num__"]):
+        about = {"id": state["__id__"], "name": state["name"], "would": "", "fails": ""}
+        if state["result"] is False:
+            if not state["comment"].startswith(CONSEQUENCE):
+                found.append({**about, "fails": state["comment"]})
+        elif state["result"] is None or state["changes"]:
+            found.append({**about, "would": _change(state["changes"]) or state["comment"]})
+    return found
+
+
+def _change(changes):
+    """A state's changes as text: a diff as it is, anything else as YAML."""
+    import salt.utils.yaml
+
+    if not changes:
+        return ""
+    if isinstance(changes, dict) and isinstance(changes.get("diff"), str):
+        return changes["diff"]
+    return salt.utils.yaml.safe_dump(json.loads(json.dumps(changes, default=str)), default_flow_style=False)
+
+
+def words(secrets):
+    """Every text in a pillar's secrets that could be recognised elsewhere; of a longer one each line."""
+    if isinstance(secrets, dict):
+        return {word for value in secrets.values() for word in words(value)}
+    if isinstance(secrets, list):
+        return {word for value in secrets for word in words(value)}
+    return {line.strip() for line in str(secrets).splitlines() if len(line.strip()) >= SHORTEST}
+
+
+def masked(value, secrets):
+    """VALUE without the secrets in its texts."""
+    if isinstance(value, dict):
+        return {name: masked(inner, secrets) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [masked(inner, secrets) for inner in value]
+    if isinstance(value, str):
+        for secret in secrets:
+            value = value.replace(secret, "*****")
+    return value
+
+
+def answering(asked):
+    """Which of these minions answer the master now."""
+    return sorted(id_ for id_, answer in _ask(asked["minions"], "test.ping", 10).items() if answer is True)
+
+
+def sync(asked):
+    """Bring the minions this release's own modules; returns what each got that it hadn't."""
+    answers = _ask(asked["minions"], "saltutil.sync_all", 60)
+    silent = sorted(set(asked["minions"]) - answers.keys())
+    if silent:
+        sys.exit(f"{', '.join(silent)} didn't take this release's modules within 60 s")
+    brought = {}
+    for id_, got in answers.items():
+        if not isinstance(got, dict):
+            sys.exit(f"{id_} can't take this release's modules: {str(got).strip().splitlines()[-1]}")
+        brought[id_] = sorted(name for names in got.values() for name in names)
+    return {id_: names for id_, names in brought.items() if names}
+
+
+def _ask(minions, function, seconds):
+    """What each minion answered within that time, by id; who is silent isn't in it."""
+    import salt.client
+
+    with salt.client.LocalClient() as client:
+        return client.cmd(minions, function, tgt_type="list", timeout=seconds)
+
+
+if __name__ == "__main__":
+    answer = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever a module prints is no part of the answer
+    logging.disable(logging.CRITICAL)
+    doing = {function.__name__: function for function in (rehearse, answering, sync)}[sys.argv[2]]
+    print(json.dumps(doing(json.loads(sys.stdin.buffer.readline()))), file=answer, flush=True)
+    os._exit(0)  # Salt's threads and sockets may take their time to end

@@ -6,6 +6,7 @@ import salt.client
 
 from idr import enrol as enrolment
 from idr import readiness, topology, values
+from idr import update as updating
 from idr.door import door, milestones
 from idr.errors import Refused
 

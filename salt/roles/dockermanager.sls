@@ -1,6 +1,7 @@
-# Docker for the analysis side's JupyterHub. Data: /data.
+# JupyterHub and its users' containers, on the analysis side. Data: /data.
 include:
   - base
   - storage.mounted
   - docker.running
+  - jupyterhub.running
   - firewall.running

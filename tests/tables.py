@@ -12,3 +12,15 @@ def cases(table):
     """Parameters for pytest: the cases of tests/cases/<table>.yaml, each known by its `name`."""
     listed = yaml.safe_load((REPO / "tests" / "cases" / f"{table}.yaml").read_text())
     return [pytest.param(case, id=case["name"]) for case in listed]
+
+
+def laid_over(raw, change):
+    """RAW with CHANGE over it; null takes a key away."""
+    for key, value in change.items():
+        if value is None:
+            raw.pop(key, None)
+        elif isinstance(value, dict) and isinstance(raw.get(key), dict):
+            laid_over(raw[key], value)
+        else:
+            raw[key] = value
+    return raw

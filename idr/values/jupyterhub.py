@@ -58,14 +58,13 @@ def rules(jupyterhub, place, wrong):
     for name, image in images.items():
         if image == {} and any(images.values()):
             wrong(f"{place}.{name}", "missing: JupyterHub needs both images")
-    authenticator = jupyterhub["authenticator"] or {}
-    kind = authenticator.get("class")
+    kind, config = jupyterhub["authenticator"]["class"], jupyterhub["authenticator"]["config"]
     if all(images.values()) and kind == "":
         wrong(f"{place}.authenticator.class", "missing: who may log in?")
-    for name in (kind or "", *(authenticator.get("config") or {})):
+    for name in (kind or "", *config):
         if "dummy" in name.lower():
             wrong(f"{place}.authenticator", f"{name} lets in anyone who knows a name")
-    for name, settings in (authenticator.get("config") or {}).items():
+    for name, settings in config.items():
         for setting in settings:
             if "secret" in setting.lower():
                 wrong(

@@ -1,6 +1,7 @@
 """
 The kinds of values that pillar has. A kind is a function of a raw value, its place, and `wrong(place, what)`, which is
-told every problem; it returns the value as read, or None where there was a problem.
+told every problem; it returns the value as read: where there was one, None instead of a single value, and of a mapping
+or list what is left.
 """
 
 import base64
@@ -56,31 +57,38 @@ def one_of(*allowed):
 
 
 def mapping(required, optional=None):
-    """A mapping with exactly these keys, each with its kind; read, it has every key, None where there is nothing."""
+    """A mapping with exactly these keys, each with its kind. Read, it has all required ones, whatever was wrong."""
     known = {**required, **(optional or {})}
 
     def read(raw, place, wrong):
         if not isinstance(raw, dict):
             wrong(place, f"has to be a mapping, not {raw!r}")
-            return None
+            return {key: kind(None, place, _nobody) for key, kind in required.items()}
         for key in raw:
             if key not in known:
                 near = difflib.get_close_matches(str(key), known, 1)
-                wrong(under(place, key), f"unknown; {f'is it {near[0]}? ' if near else ''}known are {', '.join(known)}")
+                wrong(
+                    under(place, key),
+                    f"unknown; {f'is it {near[0]}? ' if near else ''}known are {', '.join(sorted(known))}",
+                )
         for key in required:
             if key not in raw:
                 wrong(under(place, key), "missing")
-        return {key: kind(raw[key], under(place, key), wrong) if key in raw else None for key, kind in known.items()}
+        return {
+            key: kind(raw.get(key), under(place, key), wrong if key in raw else _nobody)
+            for key, kind in known.items()
+            if key in raw or key in required
+        }
 
     return read
 
 
-def rows(key, value, what):
-    """A mapping whose keys aren't known beforehand: each is WHAT, of the kind KEY, and leads to a VALUE."""
+def rows(key, value, what, least=0):
+    """A mapping of at least LEAST keys that aren't known beforehand: each is WHAT, a KEY, and leads to a VALUE."""
 
     def read(raw, place, wrong):
-        if not isinstance(raw, dict):
-            wrong(place, f"has to be a mapping, not {raw!r}")
+        if not isinstance(raw, dict) or len(raw) < least:
+            wrong(place, f"has to be a mapping{' with something in it' if least else ''}, not {raw!r}")
             return {}
         found = {}
         for name, entry in raw.items():
@@ -126,6 +134,10 @@ def given(raw, place, wrong):
         wrong(place, "has to be a text that isn't empty")
         return None
     return raw
+
+
+def _nobody(place, what):
+    """Of what isn't there, nothing but that is told."""
 
 
 def under(place, key):

@@ -9,7 +9,6 @@ SHAPE = mapping(
         "upstream": each(text("the name of a server", r"[a-z0-9-]+")),
         "cache": mapping({"volume_percent": whole(1, 100), "memory_percent": whole(1, 100), "zones": zones.SHAPE}),
         "redirects": redirects.SHAPE,
-        "maintenance": mapping({"retry_after": whole(1)}),
         "about": mapping(
             {
                 "version": text("the name of a directory", r"[A-Za-z0-9][A-Za-z0-9._-]*"),
@@ -18,7 +17,8 @@ SHAPE = mapping(
             }
         ),
         "jupyter": mapping({"enabled": true_or_false, "port": whole(1, 65535)}),
-    }
+    },
+    {"maintenance": mapping({"retry_after": whole(1)})},
 )
 
 
@@ -30,14 +30,12 @@ def rules(nginx, place, wrong, server, environment):
             wrong(f"{place}.upstream[{number}]", f"{name} is no server with OMERO.web in the network {server.prefix}")
         elif name in nginx["upstream"][:number]:
             wrong(f"{place}.upstream[{number}]", f"{name} is there twice")
-    if nginx["cache"]:
-        zones.rules(nginx["cache"], f"{place}.cache", wrong, _volume(server))
-    if nginx["redirects"]:
-        redirects.rules(nginx["redirects"], f"{place}.redirects", wrong)
-    about = nginx["about"] or {}
-    if about.get("source") and about.get("source_hash") == "":
+    zones.rules(nginx["cache"], f"{place}.cache", wrong, _volume(server))
+    redirects.rules(nginx["redirects"], f"{place}.redirects", wrong)
+    about = nginx["about"]
+    if about["source"] and about["source_hash"] == "":
         wrong(f"{place}.about.source_hash", "missing: what is downloaded is known by its hash")
-    if about.get("source_hash") and about.get("source") == "":
+    if about["source_hash"] and about["source"] == "":
         wrong(f"{place}.about.source", "missing: there is a hash of it")
 
 

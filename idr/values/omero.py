@@ -66,7 +66,8 @@ SHAPE = mapping(
                 "logo": nothing_or(fetched),
                 "config": CONFIG,
                 "top_links": each(_link),
-                "mapr": rows(text("the name of a menu: small letters", r"[a-z]+"), MENU, "a menu's name"),
+                # OMERO.mapr fails without any
+                "mapr": rows(text("the name of a menu: small letters", r"[a-z]+"), MENU, "a menu's name", least=1),
             }
         ),
         "public": mapping({"user": account, "group": line}),
@@ -100,51 +101,44 @@ ELSEWHERE = {
 SECRET = ("pass", "secret", "token")
 
 
-def rules(omero, place, wrong, server):
+def rules(omero, place, wrong, server, demanded):
     """What one OMERO's values have to be besides well-formed."""
-    for key, value in (omero["database"] or {}).items():
-        if value is not None and DATABASE.get(key, value) != value:
-            wrong(f"{place}.database.{key}", f"has to be {DATABASE[key]}, as PostgreSQL's states make it")
-    directory = (omero["data"] or {}).get("directory")
+    for key, value in DATABASE.items():
+        if omero["database"][key] not in (value, None):
+            wrong(f"{place}.database.{key}", f"has to be {value}, as PostgreSQL's states make it")
+    directory = omero["data"]["directory"]
     for volume in server.volumes:
         if directory and not directory.startswith(f"{volume.mount}/"):
             wrong(f"{place}.data.directory", f"{directory} isn't on the data volume, which is at {volume.mount}")
-    for side in ("server", "web"):
-        for key in (omero[side] or {}).get("config") or {}:
+    for side, elsewhere in ELSEWHERE.items():
+        for key in omero[side]["config"]:
             where = f"{place}.{side}.config.{key}"
-            if key in ELSEWHERE[side]:
-                wrong(where, f"is set from {ELSEWHERE[side][key]}: change it there")
+            if key in elsewhere:
+                wrong(where, f"is set from {elsewhere[key]}: change it there")
             elif any(word in key.rpartition(".")[2].lower() for word in SECRET):
                 wrong(where, "is a secret by its name, and this pillar is shown: it belongs below `secrets`")
-    if omero["web"]:
-        _pages(omero["web"], f"{place}.web", wrong)
-    server_ = omero["server"] or {}
-    archive = {key: server_.get(key) for key in ("version", "source", "source_hash")}
-    if any(archive.values()):
-        for key in archive:
-            if key not in server_ or not server_[key]:
-                wrong(f"{place}.server.{key}", "missing: version, source and source_hash come together")
+    _pages(omero["web"], f"{place}.web", wrong)
+    _archives(omero, place, wrong, demanded)
 
 
 def _pages(web, place, wrong):
     """Links and what can be looked up fit together."""
-    if not web["mapr"]:
-        wrong(f"{place}.mapr", "has to have one at least: OMERO.mapr fails without any")
     labels = []
     for number, (label, view) in enumerate(web["top_links"]):
         where = f"{place}.top_links[{number}]"
-        menu = (view or "").removeprefix("maprindex_")
         if label in labels:
             wrong(where, f"{label} is there twice")
         labels.append(label)
-        if menu != (view or "") and menu not in (web["mapr"] or {}):
+        before, _, menu = (view or "").partition("maprindex_")
+        if menu and not before and menu not in web["mapr"]:
             wrong(where, f"{label} leads to {view}, and omero.web.mapr has no {menu}")
 
 
-def demanded(omero, place, wrong):
-    """What only a site can give, and a deploy can't do without."""
-    for key in ("version", "source", "source_hash"):
-        if (omero["server"] or {}).get(key) is None:
-            wrong(f"{place}.server.{key}", "missing: only a site can say where OMERO.server comes from")
-    if omero["ice_wheel"] is None:
-        wrong(f"{place}.ice_wheel", "missing: only a site can say where the wheel of Ice comes from")
+def _archives(omero, place, wrong, demanded):
+    """Where OMERO comes from, which only a site can say, and a deploy can't do without."""
+    missing = [key for key in ("version", "source", "source_hash") if key not in omero["server"]]
+    if demanded or len(missing) < 3:
+        for key in missing:
+            wrong(f"{place}.server.{key}", "missing: OMERO.server's archive is told by version, source and source_hash")
+    if demanded and "ice_wheel" not in omero:
+        wrong(f"{place}.ice_wheel", "missing: OMERO's Python needs the wheel of Ice, by source and source_hash")

@@ -24,7 +24,7 @@ SHAPE = mapping(
 def rules(redirects, place, wrong):
     """Every row is reached, and leads to where its visitor can stay."""
     # in the order in which nginx looks at them: whole addresses, then expressions as they stand
-    moved = [(kind, *row) for kind in ("queries", "pages", "below") for row in (redirects[kind] or {}).items()]
+    moved = [(kind, *row) for kind in ("queries", "pages", "below") for row in redirects[kind].items()]
     for kind, came, goes in moved:
         where = f"{place}.{kind}.{came}"
         first = _answering(f"{came}/" if kind == "below" else came, moved)

@@ -17,5 +17,10 @@ SHAPES = {
 
 def shape(role, demanded):
     """The secrets of a role's server; with `demanded`, those have to be there that it can't do without."""
-    needed, possible = SHAPES[role]
-    return mapping(needed, possible) if demanded else mapping({}, {**needed, **possible})
+    needs, possible = SHAPES[role]
+    return mapping(needs, possible) if demanded else mapping({}, {**needs, **possible})
+
+
+def needed(role):
+    """Whether a role's server can't do without any."""
+    return bool(SHAPES[role][0])

@@ -40,22 +40,19 @@ def problems(environment, pillars, demanded):
 def _read(environment, server, pillar, demanded, wrong):
     """The parsed values of one server, after its own rules."""
     own = {"base": base.SHAPE, **SHAPES[server.role]}
-    if demanded or "secrets" in pillar:
+    if "secrets" in pillar or demanded and secrets.needed(server.role):
         own["secrets"] = secrets.shape(server.role, demanded)
     others = {name: lambda *_: None for name in TREES if name not in own}
     values = mapping(own, others)(pillar, "", wrong)
-    if values["base"]:
-        base.rules(values["base"], "base", wrong)
+    base.rules(values["base"], "base", wrong)
     match server.role:
-        case "proxy" if values["nginx"]:
+        case "proxy":
             nginx.rules(values["nginx"], "nginx", wrong, server, environment)
-        case "omero" if values["omero"]:
-            omero.rules(values["omero"], "omero", wrong, server)
-            if demanded:
-                omero.demanded(values["omero"], "omero", wrong)
-        case "database" if values["postgresql"]:
+        case "omero":
+            omero.rules(values["omero"], "omero", wrong, server, demanded)
+        case "database":
             postgresql.rules(values["postgresql"], "postgresql", wrong)
-        case "dockermanager" if values["jupyterhub"]:
+        case "dockermanager":
             jupyterhub.rules(values["jupyterhub"], "jupyterhub", wrong)
     return values
 
@@ -64,40 +61,36 @@ def _together(environment, values, wrong_on):
     """Rules that need the values of more than one server."""
     for id_, server in environment.servers.items():
         own = values[id_]
-        if server.role == "database" and own["postgresql"]:
-            _connections_suffice(environment, server, own["postgresql"], values, wrong_on(id_))
-        if server.role == "omero":
-            _operators_leave_its_numbers(own, wrong_on(id_))
-        if server.role == "proxy" and (own["nginx"] or {}).get("jupyter"):
-            _jupyter_has_a_hub(environment, own["nginx"]["jupyter"], values, wrong_on(id_))
+        match server.role:
+            case "database":
+                _connections_suffice(environment, server, own["postgresql"], values, wrong_on(id_))
+            case "omero":
+                _operators_leave_its_numbers(own, wrong_on(id_))
+            case "proxy":
+                _jupyter_has_a_hub(environment, own["nginx"]["jupyter"], values, wrong_on(id_))
 
 
 def _connections_suffice(environment, server, postgresql_, values, wrong):
-    pools = {
-        id_: POOLS * values[id_]["omero"]["database"]["poolsize"]
+    sizes = {
+        id_: values[id_]["omero"]["database"]["poolsize"]
         for id_, other in environment.servers.items()
-        if other.role == "omero" and other.prefix == server.prefix and _has_poolsize(values[id_])
+        if other.role == "omero" and other.prefix == server.prefix
     }
-    if not pools or postgresql_["pools"] is None or postgresql_["reserve"] is None:
-        return
-    there = postgresql.connections(postgresql_)
-    if there < sum(pools.values()) + postgresql_["reserve"]:
+    if None in (*sizes.values(), postgresql_["pools"], postgresql_["reserve"]):
+        return  # told already
+    there, wanted = postgresql.connections(postgresql_), POOLS * sum(sizes.values())
+    if there < wanted + postgresql_["reserve"]:
         wrong(
             "postgresql",
-            f"takes {there} connections, and {' and '.join(pools)} may hold {sum(pools.values())} (omero.database."
-            f"poolsize, {POOLS} pools each) besides {postgresql_['reserve']} in reserve: set pools to "
-            f"{sum(pools.values())}",
+            f"takes {there} connections, and {' and '.join(sizes)} may hold {wanted} (omero.database.poolsize, {POOLS} "
+            f"pools each) besides {postgresql_['reserve']} in reserve: set pools to {wanted}",
         )
 
 
-def _has_poolsize(values):
-    return ((values["omero"] or {}).get("database") or {}).get("poolsize") is not None
-
-
 def _operators_leave_its_numbers(own, wrong):
-    gid = ((own["omero"] or {}).get("data") or {}).get("gid")
-    for name, operator in ((own["base"] or {}).get("operators") or {}).items():
-        if gid is not None and operator["uid"] == gid:
+    gid = own["omero"]["data"]["gid"]
+    for name, operator in own["base"]["operators"].items():
+        if operator["uid"] == gid is not None:
             wrong(f"base.operators.{name}.uid", f"{gid} is the number of OMERO's group idr-data (omero.data.gid)")
 
 
@@ -108,6 +101,5 @@ def _jupyter_has_a_hub(environment, jupyter, values, wrong):
     if not hosts:
         wrong("nginx.jupyter.enabled", "there is no Docker server that /jupyter could lead to")
     for id_ in hosts:
-        hub = values[id_]["jupyterhub"]
-        if hub and not jupyterhub.has_images(hub):
+        if not jupyterhub.has_images(values[id_]["jupyterhub"]):
             wrong("nginx.jupyter.enabled", f"there is no JupyterHub on {id_}: give jupyterhub.hub_image and user_image")

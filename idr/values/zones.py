@@ -44,14 +44,12 @@ ZONE = mapping(
         ),
     }
 )
-SHAPE = rows(text("the name of a zone: small letters and digits", r"[a-z][a-z0-9_]*"), ZONE, "a zone's name")
+SHAPE = rows(text("the name of a zone: small letters and digits", r"[a-z][a-z0-9_]*"), ZONE, "a zone's name", least=1)
 
 
 def rules(cache, place, wrong, volume):
     """The zones have room, and no two store the same path."""
-    zones = cache["zones"] or {}
-    if not zones:
-        wrong(f"{place}.zones", "has to have one at least")
+    zones = cache["zones"]
     sizes = sum(zone["max_size_mb"] or 0 for zone in zones.values())
     if volume is None:
         wrong(f"{place}.zones", "have no room: no volume is mounted at /var/cache/nginx")

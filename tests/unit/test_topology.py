@@ -5,21 +5,9 @@ import yaml
 
 from idr import topology
 from idr.errors import Refused
-from tests.tables import REPO, cases
+from tests.tables import REPO, cases, laid_over
 
 RAW = yaml.safe_load((REPO / "tests/cases/topology_environment.yaml").read_text())
-
-
-def laid_over(raw, change):
-    """RAW with CHANGE over it; null takes a key away."""
-    for key, value in change.items():
-        if value is None:
-            raw.pop(key, None)
-        elif isinstance(value, dict) and isinstance(raw.get(key), dict):
-            laid_over(raw[key], value)
-        else:
-            raw[key] = value
-    return raw
 
 
 @pytest.mark.parametrize("case", cases("topology"))

@@ -1,0 +1,148 @@
+"""The parser of pillar: one broken value for each rule, and this repository's own pillar."""
+
+import copy
+import dataclasses
+import json
+import shutil
+
+import pytest
+import yaml
+
+from idr import topology, values
+from idr.values import compiled, servers
+from tests.tables import REPO, cases, laid_over
+
+ENVIRONMENT = topology.parse(yaml.safe_load((REPO / "tests/cases/topology_environment.yaml").read_text()), "idr")
+# by way of JSON, so that what the file has by reference is each server's own
+GOOD = json.loads(json.dumps(yaml.safe_load((REPO / "tests/cases/pillar_servers.yaml").read_text())))
+ODD = [None, True, -1, 0.5, "", "odd: value", [], ["odd"], [[]], {}, {"odd": 1}, {"odd": {"odd": []}}]
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJc0zQY0w8iKs1m1U1iFzGx5o0bQ8bW1m3v0fJ0XkQ8e ada@desk"
+
+
+def problems(change, environment=ENVIRONMENT, demanded=True):
+    return servers.problems(environment, laid_over(copy.deepcopy(GOOD), copy.deepcopy(change)), demanded)
+
+
+@pytest.mark.parametrize("case", cases("pillar"))
+def test_a_rule_broken_is_told_with_its_place(case):
+    told = problems(case["change"], demanded=case.get("demanded", True))
+
+    assert told == case["problems"]
+    assert "hunter2" not in str(told)
+
+
+def test_good_pillar_is_good():
+    assert problems({}) == []
+
+
+def test_what_holds_for_several_servers_is_said_once():
+    wrong = {"base": {"journal_max_use": "much"}}
+    said = "base.journal_max_use: has to be a size as systemd writes it, e.g. 1G, not 'much'"
+
+    assert problems(dict.fromkeys(GOOD, wrong)) == [f"every server: {said}"]
+    assert problems({"idr-proxy": wrong, "idr-database": wrong}) == [f"idr-proxy, idr-database: {said}"]
+
+
+def without(id_=None, **fields):
+    """The environment without a server, or with its proxy otherwise."""
+    there = {name: server for name, server in ENVIRONMENT.servers.items() if name != id_}
+    there["idr-proxy"] = dataclasses.replace(there["idr-proxy"], **fields)
+    return dataclasses.replace(ENVIRONMENT, servers=there)
+
+
+def test_zones_without_a_volume_have_no_room():
+    assert problems({}, without(volumes=())) == [
+        "idr-proxy: nginx.cache.zones: have no room: no volume is mounted at /var/cache/nginx"
+    ]
+
+
+def test_jupyter_leads_to_a_docker_server():
+    assert problems({"idr-a-dockermanager": None}, without("idr-a-dockermanager")) == [
+        "idr-proxy: nginx.jupyter.enabled: there is no Docker server that /jupyter could lead to"
+    ]
+
+
+def places(value, place=()):
+    """The way to everything in VALUE that has one."""
+    for key, below in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield (*place, key)
+        yield from places(below, (*place, key))
+
+
+@pytest.mark.parametrize("id_", GOOD)
+def test_whatever_a_site_writes_is_read_to_the_end(id_):
+    """Odd values at every place: the parser neither stumbles nor leaves out a problem elsewhere, nor shows a secret."""
+    elsewhere = "idr-a-omero" if id_ == "idr-a-database" else "idr-a-database"
+    for *way, last in places(GOOD[id_]):
+        for odd in ODD:
+            pillars = copy.deepcopy({**GOOD, elsewhere: GOOD[elsewhere] | {"odd": True}})
+            holder = pillars[id_]
+            for key in way:
+                holder = holder[key]
+            holder[last] = odd
+
+            told = servers.problems(ENVIRONMENT, pillars, True)
+
+            assert any(line.startswith(f"{elsewhere}: odd: unknown") for line in told), (way, last, odd)
+            assert "not-a-secret" not in str(told)
+
+
+# --- as Salt compiles it ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(file.stem for file in topology.ENVIRONMENTS.glob("*.sls")))
+def test_this_repositorys_pillar_is_clean_for_every_server(name, tmp_path):
+    assert values.problems(name, tmp_path / "none") == []
+
+
+def test_a_site_has_the_last_word_and_is_read_for_every_server(tmp_path):
+    (tmp_path / "site.sls").write_text(
+        yaml.safe_dump(
+            {
+                "omero": {"database": {"poolsize": 40}},
+                "base": {"operators": {"ada": {"fullname": "Ada", "uid": 0, "ssh_keys": [KEY]}}},
+                "ngnix": {},
+            }
+        )
+    )
+
+    told = values.problems("idr", tmp_path)
+
+    assert [line.partition(": has")[0].partition(": unk")[0].partition(": takes")[0] for line in told] == [
+        "every server: ngnix",
+        "every server: base.operators.ada.uid",
+        "idr-database: postgresql",
+        "idr-a-database: postgresql",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("omero: [", "Rendering SLS 'site' failed, render error: "),
+        ("omero: 1\nomero: 2\n", "Rendering SLS 'site' failed, render error: "),
+        ("{{ nothing.there }}", "Rendering SLS 'site' failed, render error: Jinja variable 'nothing' is undefined"),
+        ("- a list", "SLS 'site' does not render to a dictionary"),
+    ],
+)
+def test_a_site_that_does_not_render_is_a_line_for_every_server(tmp_path, capfd, text, problem):
+    (tmp_path / "site.sls").write_text(text)
+
+    told = values.problems("idr", tmp_path)
+
+    assert [line.partition(": ")[0] for line in told] == list(topology.read("idr").servers)
+    assert all(line.partition(": ")[2].startswith(problem) and "\n" not in line for line in told), told
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_master_demands_what_only_a_site_can_give_and_shows_no_secret(tmp_path):
+    with compiled.options_of_checkout("idr", tmp_path / "none") as opts:
+        site = tmp_path / "site"
+        shutil.copytree(REPO / "tests/functional/site", site)
+        (site / "secrets/idr/omero.sls").write_text("secrets: {omero: {root_password: [not-a-secret]}}\n")
+        opts["pillar_roots"]["base"][1] = str(site)
+
+        assert values.problems_on_master(opts) == [
+            "idr-omero: secrets.omero.public_password: missing",
+            "idr-omero: secrets.omero.root_password: has to be a text that isn't empty",
+        ]

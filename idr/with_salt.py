@@ -47,7 +47,8 @@ def told(said):
         return [{"id": "highstate", "name": "", "would": "", "fails": "\n".join(map(str, lines))}]
     found = []
     for state in sorted(said.values(), key=lambda state: state["__run_num__"]):
-        about = {"id": state["__id__"], "name": state["name"], "would": "", "fails": ""}
+        # one that Salt makes up itself, e.g. of an empty top file, has no id
+        about = {"id": state.get("__id__", state["name"]), "name": state["name"], "would": "", "fails": ""}
         if state["result"] is False:
             if not state["comment"].startswith(CONSEQUENCE):
                 found.append({**about, "fails": state["comment"]})

@@ -39,8 +39,6 @@ nginx:
       /mito: /webclient/?show=screen-1101
       /tara: /webclient/?show=screen-1201
       /pgpc: /webclient/?show=screen-1151
-  maintenance:
-    retry_after: 600              # seconds, told to visitors while /srv/www/maintenance.flag exists
   about:
     # The static pages under /about: an archive of index.html and the rest, unpacked into a directory of this version.
     # Without a source a page of one's own stands in for them.

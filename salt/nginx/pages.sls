@@ -1,4 +1,4 @@
-# What the proxy serves itself: the static pages under /about, and the page that visitors see during maintenance.
+# What the proxy serves itself: the static pages under /about, and the page of which maintenance.on makes what visitors see.
 {%- from 'nginx/map.jinja' import nginx with context %}
 {%- set about = nginx.about %}
 

@@ -251,11 +251,11 @@ def test_refresh_of_a_page_that_no_zone_stores(proxy):
 
 
 def test_refresh_during_maintenance_stores_but_is_not_proved(proxy):
-    proxy.run("touch /srv/www/maintenance.flag")
+    proxy.salt("maintenance.on", "Refreshing.")
     try:
         result = proxy.salt("nginx_cache.refresh", "/mapr/1/")
     finally:
-        proxy.run("rm /srv/www/maintenance.flag")
+        proxy.salt("maintenance.off")
     assert (result["refreshed"], result["verified"]) == (1, 0)
     assert result["failed"]["/mapr/1/"] == "stored, but visitors get 503 uncached, or another body"
     assert proxy.get("/mapr/1/").cache == "HIT"

@@ -46,25 +46,6 @@ def test_a_redirect_of_the_back_end_leads_back_to_where_the_visitor_came_in(prox
     assert proxy.get("/webclient/old/", port=9000, source=INSIDE).headers["location"] == "/webclient/?show=x"
 
 
-def test_maintenance_closes_the_site_at_once_and_opens_it_at_once(proxy):
-    proxy.get("/mapr/closed/")
-    proxy.run("touch /srv/www/maintenance.flag")
-    try:
-        for target in ("/", "/mapr/closed/", "/static/x.css", "/webclient/userdata/"):
-            for port in (80, 443):
-                answer = proxy.get(target, port=port)
-                assert answer.status == 503
-                assert answer.headers["retry-after"] == "600"
-                assert b"being looked after" in answer.body
-        assert proxy.get("/webclient/userdata/", method="POST", body="x").status == 503
-        assert proxy.get("/about/").status == 200
-        assert proxy.get("/mapr/closed/", port=9000, source=INSIDE).cache == "BYPASS"
-        assert proxy.get("/webclient/userdata/", port=9000, source=INSIDE).status == 200
-    finally:
-        proxy.run("rm /srv/www/maintenance.flag")
-    assert proxy.get("/mapr/closed/").cache == "HIT"
-
-
 def test_a_503_of_the_back_end_is_not_called_maintenance(proxy):
     proxy.answering(status=503)
     assert b"being looked after" not in proxy.get("/webclient/userdata/").body
@@ -97,13 +78,22 @@ def test_jupyter_is_not_served_unless_it_is_enabled(proxy):
 
 def test_jupyter_has_its_own_host_cookies_and_websockets(configured):
     proxy = configured(jupyter={"enabled": True})
-    page = proxy.get("/jupyter/hub/login", headers={"Cookie": "jupyterhub=mine", "Host": "idr.example.org"})
+    mine = {"Cookie": "jupyterhub=mine", "Host": "localhost:8443"}
+    page = proxy.get("/jupyter/hub/login", port=443, headers=mine)
     assert page.headers["set-cookie"]
     (asked,) = proxy.asked((JUPYTER, 8000))
-    assert (asked.headers["host"], asked.headers["cookie"]) == ("idr.example.org", "jupyterhub=mine")
+    assert (asked.headers["host"], asked.headers["cookie"]) == ("localhost:8443", "jupyterhub=mine")
+    assert asked.headers["x-forwarded-proto"] == "https"
     assert proxy.websocket("/jupyter/user/x/api/kernels/1/channels", b"ping") == (101, b"gnip")
     assert proxy.get("/jupyter/hub/login", port=9000, source=INSIDE).status == 200
     assert len(proxy.asked((JUPYTER, 8000))) == 2
+
+
+def test_nobody_logs_in_to_jupyter_in_the_clear(configured):
+    proxy = configured(jupyter={"enabled": True})
+    there = proxy.get("/jupyter/hub/login?next=1")
+    assert (there.status, there.headers["location"]) == (301, "https://idr.example.org/jupyter/hub/login?next=1")
+    assert not proxy.asked((JUPYTER, 8000))
 
 
 # --- TLS --------------------------------------------------------------------------------------------------------------
@@ -177,10 +167,11 @@ def test_a_configuration_that_nginx_refuses_changes_nothing(proxy):
 
 
 def test_test_mode_changes_nothing_and_says_what_it_would(proxy):
-    other = {"nginx": {"maintenance": {"retry_after": 60}}}
+    before = proxy.run("cat /etc/nginx/nginx.conf")
+    other = {"nginx": {"jupyter": {"enabled": True}}}
     planned = proxy.salt("state.apply", "nginx.configured", test=True, pillar=other)
     assert changed(planned) == {"the proxy's configuration is in place"}
-    assert "Retry-After 600 " in proxy.run("cat /etc/nginx/nginx.conf")
+    assert proxy.run("cat /etc/nginx/nginx.conf") == before
 
 
 @pytest.mark.parametrize(

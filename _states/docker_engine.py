@@ -23,7 +23,7 @@ OPTIONS = {
 
 
 def __virtual__():
-    return "docker"
+    return "docker_engine"
 
 
 def image_present(name, image):
@@ -38,7 +38,7 @@ def image_present(name, image):
     .. code-block:: yaml
 
         JupyterHub's image is here:
-          docker.image_present:
+          docker_engine.image_present:
             - image: {name: registry.example.org/hub, digest: 'sha256:...'}
     """
     reference = image.get("id") or f"{image['name']}@{image['digest']}"
@@ -76,7 +76,7 @@ def network_present(name, network, bridge, subnet, gateway, mtu):
     .. code-block:: yaml
 
         users' containers have a network:
-          docker.network_present:
+          docker_engine.network_present:
             - network: jupyter
             - bridge: jupyter0
             - subnet: 172.30.0.0/16

@@ -12,10 +12,12 @@ import gzip
 import http.client
 import http.server
 import multiprocessing
+import os
 import signal
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import time
 import traceback
@@ -215,6 +217,25 @@ class _Inside:
         except salt.exceptions.CommandExecutionError as error:
             return f"ERROR: {error}"
 
+    def killed_at(self, step, below, function, *args, **kwargs):
+        """
+        Run a function of the minion in a process of its own that is killed before its nth change below a directory.
+
+        Returns whether it was; False means that the function had fewer and is done.
+        """
+        pid = os.fork()
+        if not pid:
+            changes = iter(range(1, step))
+
+            def kill(event, arguments):
+                if _changes(event, arguments, below) and next(changes, None) is None:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+            sys.addaudithook(kill)
+            self.salt(function, *args, **kwargs)
+            os._exit(0)
+        return os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+
     def start(self):
         """nginx, as a child of this process."""
         self._nginx = subprocess.Popen(["nginx", "-g", "daemon off;"])
@@ -347,6 +368,19 @@ class _Inside:
             while len(rest) < 4:
                 rest += connection.recv(4096)
             return int(head.split()[1]), rest
+
+
+def _changes(event, arguments, below):
+    """Whether an event of Python's audit is a change of something below a directory."""
+    if event == "open":
+        path, _, flags = arguments
+        paths, writes = [path], flags & (os.O_WRONLY | os.O_RDWR)
+    else:
+        paths, writes = arguments[:2], event in {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.symlink", "os.chmod"}
+    if not writes:
+        return False
+    start = os.readlink(f"/proc/self/fd/{arguments[-1]}") if event != "open" and arguments[-1] >= 0 else "/"
+    return any(isinstance(path, str) and os.path.join(start, path).startswith(below) for path in paths)
 
 
 def failed(states):

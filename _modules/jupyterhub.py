@@ -232,7 +232,7 @@ def _ask(method, path):
 
 def _memory():
     """MB that each user's container takes, as Docker counts."""
-    form = '{{{{.ID}}}}\t{{{{.Label "{}"}}}}'.format(LABEL)
+    form = f'{{{{.ID}}}}\t{{{{.Label "{LABEL}"}}}}'
     users = dict(line.split("\t") for line in _docker("ps", "--filter", f"label={LABEL}", "--format", form))
     if not users:
         return {}

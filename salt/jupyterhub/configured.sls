@@ -40,9 +40,9 @@ JupyterHub is configured:
     - mode: '0600'
     - show_changes: False         # it has secrets
     - require:
-      - docker: JupyterHub's image is here
-      - docker: the image of users' containers is here
-      - docker: users' containers have a network
+      - docker_engine: JupyterHub's image is here
+      - docker_engine: the image of users' containers is here
+      - docker_engine: users' containers have a network
       - file: JupyterHub can be drained
 
 JupyterHub's unit is in place:

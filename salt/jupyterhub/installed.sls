@@ -6,19 +6,19 @@ include:
   - docker.running
 
 JupyterHub's image is here:
-  docker.image_present:
+  docker_engine.image_present:
     - image: {{ jupyterhub.hub_image | json }}
     - require:
       - service: Docker runs
 
 the image of users' containers is here:
-  docker.image_present:
+  docker_engine.image_present:
     - image: {{ jupyterhub.user_image | json }}
     - require:
       - service: Docker runs
 
 users' containers have a network:
-  docker.network_present:
+  docker_engine.network_present:
     - network: {{ network.name }}
     - bridge: {{ network.bridge }}
     - subnet: {{ network.subnet }}

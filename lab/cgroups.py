@@ -29,6 +29,13 @@ def group(*names):
     return (hierarchy() / NAME).joinpath(*names)
 
 
+def everywhere(path):
+    """The group PATH, and the one of that name in each hierarchy of version 1, whether they are there or not."""
+    older = [Path(line.split()[1]) for line in Path("/proc/self/mounts").read_text().splitlines()
+             if line.split()[2] == "cgroup"]
+    return [path, *(root / path.relative_to(hierarchy()) for root in older)]
+
+
 def enter(path):
     """Make the group PATH where needed, and put this process into it."""
     path.mkdir(parents=True, exist_ok=True)
@@ -45,15 +52,14 @@ def processes(path):
 
 
 def end(path, seconds=30):
-    """Kill whatever runs in the group PATH and below it, and remove them; nothing if it isn't there."""
-    if not path.is_dir():
-        return
+    """Kill whatever runs in the group PATH and below it, and remove it in every hierarchy; nothing if there is none."""
     with contextlib.suppress(FileNotFoundError):
         (path / "cgroup.kill").write_text("1")
     wait_until(f"the processes of {path} end", lambda: not processes(path), seconds)
-    for directory, _, _ in os.walk(path, topdown=False):
-        # busy for a moment after the last process was reaped
-        wait_until(f"{directory} goes", lambda directory=directory: _removed(directory), 10)
+    for same in everywhere(path):
+        for directory, _, _ in os.walk(same, topdown=False):
+            # busy for a moment after the last process was reaped
+            wait_until(f"{directory} goes", lambda directory=directory: _removed(directory), 10)
 
 
 def _removed(directory):
@@ -77,8 +83,9 @@ def own_group():
     finally:
         (before / "cgroup.procs").write_text(str(os.getpid()))
         end(group(CTL))
-        with contextlib.suppress(OSError):
-            group().rmdir()   # stays as long as hosts run
+        for same in everywhere(group()):
+            with contextlib.suppress(OSError):
+                same.rmdir()   # stays as long as hosts run
 
 
 def _group_of_this_process():

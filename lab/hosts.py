@@ -49,6 +49,7 @@ class Host:
     layers: tuple                                      # directories, the topmost first
     disks: tuple = ()
     directories: dict = field(default_factory=dict)    # path in the host: directory of this machine
+    limits: bool = False                               # it limits what runs in it: memory, CPU, number of processes
 
 
 def start(host):
@@ -65,6 +66,7 @@ def start(host):
         "hostname": host.hostname,
         "machine": _machine(host.directory),
         "group": f"{NAME}/{host.directory.name}",
+        "limits": host.limits,
         "layers": [str(layer) for layer in host.layers],
         "directories": {target: str(source) for target, source in host.directories.items()},
         "volumes": [{"file": str(disk.file), "device": volumes.attach(disk.file), "name": disk.name,

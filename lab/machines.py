@@ -57,7 +57,7 @@ def host(machine):
         directory=directory, hostname=machine.name, netns=network.namespace_of(machine.name), layers=layers,
         disks=tuple(hosts.Disk(volumes.file_of(volume), f"vd{letter}", volume.serial)
                     for letter, volume in zip(DEVICES, machine.volumes, strict=False)),
-        directories=_directories(machine))
+        directories=_directories(machine), limits=machine.role == "dockermanager")
 
 
 def made_on(directory):

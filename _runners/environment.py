@@ -94,7 +94,7 @@ def update(env, apply=False, commit=None, even_if=None, site=None, **kwargs):
     if done.steps and apply:
         answer["comment"] = f"{env} has this commit; its servers have nothing to change"
     elif not (rehearsal.is_empty and not done.steps):
-        how = f"salt-run environment.update {env} apply=True"
+        how = f"salt-run environment.update {env} apply=True" + (f" commit={commit}" if commit else "")
         answer["comment"] = f"a plan, nothing that serves was changed. To do it: {how}"
         answer["changes"] = rehearsal.would
         if rehearsal.new:

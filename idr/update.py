@@ -213,10 +213,10 @@ def outcome(path, text):
 
 def _sort_step(step, changed, failed):
     told = len(failed)
-    said = step["changes"].get("ret") or {} if isinstance(step["changes"], dict) else {}
+    said = step["changes"].get("ret") or step["changes"].get("return")  # of servers, or of a runner
     for server, states in said.items() if isinstance(said, dict) else ():
-        if not isinstance(states, dict) or "__id__" not in next(iter(states.values()), ()):
-            continue  # what a function returned, not states
+        if not _are_states(states):
+            continue
         for state in sorted(states.values(), key=lambda state: state["__run_num__"]):
             if state["changes"]:
                 changed.setdefault(server, []).append(state["__id__"])
@@ -225,6 +225,10 @@ def _sort_step(step, changed, failed):
     if _is_cause(step) and len(failed) == told:
         problems = said.get("problems") if isinstance(said, dict) else None
         failed += problems or [f"{step['__id__']}: {step['comment']}"]
+
+
+def _are_states(said):
+    return isinstance(said, dict) and all(isinstance(state, dict) and "__id__" in state for state in said.values())
 
 
 def _is_cause(state):

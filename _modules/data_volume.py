@@ -130,6 +130,8 @@ def status():
     """
     The facts of every volume of this server, by name, with its size and what is used of it in bytes when mounted.
 
+    ``frozen`` says since when it is held still for a snapshot, and until when at most; None if it isn't.
+
     CLI Example:
 
     .. code-block:: bash
@@ -139,6 +141,7 @@ def status():
     found = {}
     for volume in _volumes():
         found[volume["name"]] = known = {"mount": volume["mount"], **facts(volume)}
+        known["frozen"] = __salt__["data_volume.frozen"](volume["name"])
         if known["occupant"]:
             room = os.statvfs(volume["mount"])
             known["size"] = room.f_blocks * room.f_frsize

@@ -33,7 +33,7 @@ class Answer:
         return self.headers.get("x-proxy-cache", "")
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: raising sets a traceback
 class Failed(Exception):
     """A command in the lab that ended with another code than zero."""
 

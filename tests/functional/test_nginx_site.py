@@ -83,7 +83,8 @@ def test_jupyter_has_its_own_host_cookies_and_websockets(configured):
     assert page.headers["set-cookie"]
     (asked,) = proxy.asked((JUPYTER, 8000))
     assert (asked.headers["host"], asked.headers["cookie"]) == ("localhost:8443", "jupyterhub=mine")
-    assert asked.headers["x-forwarded-proto"] == "https"
+    assert (asked.headers["x-forwarded-proto"], asked.headers["x-scheme"]) == ("https", "https")
+    assert "access-control-allow-origin" not in page.headers
     assert proxy.websocket("/jupyter/user/x/api/kernels/1/channels", b"ping") == (101, b"gnip")
     assert proxy.get("/jupyter/hub/login", port=9000, source=INSIDE).status == 200
     assert len(proxy.asked((JUPYTER, 8000))) == 2

@@ -226,7 +226,8 @@ def _ask(method, path):
     except urllib.error.HTTPError as refusal:
         raise CommandExecutionError(f"JupyterHub answers {refusal.code} to {method} {path}") from None
     except (OSError, http.client.HTTPException) as failure:
-        raise CommandExecutionError(f"JupyterHub doesn't answer ({failure}): systemctl status {UNIT}") from None
+        reason = getattr(failure, "reason", failure)
+        raise CommandExecutionError(f"JupyterHub doesn't answer ({reason}): systemctl status {UNIT}") from None
     return json.loads(body) if body else None
 
 

@@ -32,7 +32,7 @@ def answers(name, wait=120):
                 version = json.load(answer)["version"]
             return _state(name, True, f"JupyterHub {version} answers")
         except (OSError, ValueError) as failure:
-            problem = failure
+            problem = getattr(failure, "reason", failure)
         if __opts__["test"]:
             return _state(name, None, f"JupyterHub doesn't answer now ({problem}) and would be waited for")
         if time.monotonic() >= end:

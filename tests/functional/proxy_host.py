@@ -37,6 +37,7 @@ OUTSIDE = "198.51.100.2"
 PUBLIC = "idr.example.org"
 EVERYWHERE = [(80, OUTSIDE), (443, OUTSIDE), (9000, INSIDE)]     # each port, and a source that may use it
 
+_CHANGES = {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.symlink", "os.chmod"}
 _CLONE_NEWNS, _CLONE_NEWNET = 0x20000, 0x40000000
 _WORLD = """
 mount --make-rprivate /
@@ -182,7 +183,6 @@ class _Inside:
     def __init__(self, opts, scratch):
         self._opts, self._scratch = opts, scratch
         self._backends = {}
-        self._nginx = None
 
     def serve(self, calls):
         try:
@@ -197,9 +197,7 @@ class _Inside:
         except Exception:
             calls.send((False, traceback.format_exc()))
         finally:
-            if self._nginx:
-                self._nginx.send_signal(signal.SIGTERM)
-                self._nginx.wait(10)
+            subprocess.run(["nginx", "-s", "stop", "-q"], stderr=subprocess.DEVNULL)
 
     def _make_world(self):
         if ctypes.CDLL(None).unshare(_CLONE_NEWNS | _CLONE_NEWNET):
@@ -236,9 +234,25 @@ class _Inside:
             os._exit(0)
         return os.WIFSIGNALED(os.waitpid(pid, 0)[1])
 
+    def begun(self, function, *args, **kwargs):
+        """The process in which a function of the minion runs from now on; it ends with 1 if that is refused."""
+        pid = os.fork()
+        if not pid:
+            os._exit(isinstance(self.salt(function, *args, **kwargs), str))
+        return pid
+
+    def killed(self, pid):
+        """End a process of `begun` in the middle."""
+        os.kill(pid, signal.SIGKILL)
+        assert os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+
+    def ended(self, pid):
+        """The exit code of a process of `begun`, once it is done."""
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
     def start(self):
-        """nginx, as a child of this process."""
-        self._nginx = subprocess.Popen(["nginx", "-g", "daemon off;"])
+        """nginx, as systemd starts it."""
+        subprocess.run(["/usr/sbin/nginx"], check=True)
         self._await_other_workers(set())
 
     def reload(self):
@@ -248,7 +262,8 @@ class _Inside:
         self._await_other_workers(before)
 
     def _workers(self):
-        children = Path(f"/proc/{self._nginx.pid}/task/{self._nginx.pid}/children").read_text().split()
+        master = Path("/run/nginx.pid").read_text().strip()
+        children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
         return {pid for pid in children if "nginx: worker" in Path(f"/proc/{pid}/cmdline").read_text()}
 
     def _await_other_workers(self, before):
@@ -376,7 +391,7 @@ def _changes(event, arguments, below):
         path, _, flags = arguments
         paths, writes = [path], flags & (os.O_WRONLY | os.O_RDWR)
     else:
-        paths, writes = arguments[:2], event in {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.symlink", "os.chmod"}
+        paths, writes = arguments[:2], event in _CHANGES
     if not writes:
         return False
     start = os.readlink(f"/proc/self/fd/{arguments[-1]}") if event != "open" and arguments[-1] >= 0 else "/"

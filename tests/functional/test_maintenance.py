@@ -119,12 +119,13 @@ def test_a_closure_without_a_sensible_end_is_refused(proxy, minutes):
 
 
 def test_a_configuration_that_does_not_know_of_it_is_told_and_nothing_stays(proxy):
-    proxy.run("cp /etc/nginx/nginx.conf /srv/good.conf && sed -i 's/if (.closed)/if ($host = none)/' /etc/nginx/nginx.conf")
+    conf = "/etc/nginx/nginx.conf"
+    proxy.run(f"cp {conf} /srv/good.conf && sed -i 's/if (.closed)/if ($host = none)/' {conf}")
     try:
         proxy.reload()
         refused = proxy.salt("maintenance.on", "Nobody sees it.")
     finally:
-        proxy.run("cp /srv/good.conf /etc/nginx/nginx.conf")
+        proxy.run(f"cp /srv/good.conf {conf}")
         proxy.reload()
     assert refused.startswith("ERROR: The site is as it was: the site should be closed, but visitors get 200")
     assert proxy.get("/").status == 200

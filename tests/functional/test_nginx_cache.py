@@ -1,4 +1,4 @@
-"""nginx_cache against the real nginx, with visitors meanwhile."""
+"""What nginx_cache finds and removes, against the real nginx, with visitors meanwhile."""
 
 import pytest
 import yaml
@@ -55,9 +55,10 @@ def test_zones_of_a_configuration_that_nginx_refuses_are_not_guessed(proxy):
 
 
 def test_stats_count_what_is_stored_and_how_visitors_were_answered(proxy):
-    proxy.run(": > /var/log/nginx/access.log")
+    proxy.run("nginx -s reopen && sleep 0.2 && : > /var/log/nginx/access.log")
     fill(proxy, ["/mapr/1/", "/mapr/2/", "/mapr/2/", "/static/1.css"])
     proxy.get("/mapr/1/", port=9000, source=INSIDE)
+    proxy.run("nginx -s reopen && sleep 0.2")          # what it has still in its buffer is written
 
     found = proxy.salt("nginx_cache.stats")
 
@@ -65,6 +66,11 @@ def test_stats_count_what_is_stored_and_how_visitors_were_answered(proxy):
     size = sum(int(size) for size in proxy.run("find /var/cache/nginx/omeromapr -type f -printf '%s '").split())
     assert (mapr["entries"], mapr["bytes"], mapr["max_bytes"]) == (2, size, 5120 * 2**20)
     assert mapr["answers"] == {"MISS": 2, "HIT": 1, "BYPASS": 1}
+    assert mapr["hit_ratio"] == 0.333
+    assert found["zones"]["omerorender"]["hit_ratio"] is None
+    on_disk = sum(int(blocks) for blocks in proxy.run("find /var/cache/nginx/omeromapr -type f -printf '%b '").split())
+    assert mapr["filled"] == round(512 * on_disk / (5120 * 2**20), 3)
+    assert (found["purging"], found["trash"]) == (False, {"entries": 0, "bytes": 0})
     assert 0 <= mapr["oldest"] < 60
     assert found["zones"]["omerorender"]["oldest"] is None
     assert found["free_bytes"] > 0
@@ -177,6 +183,161 @@ def test_why_a_zones_own_directory_stays(proxy):
     assert proxy.get("/mapr/2/").cache == "MISS"
 
 
+# --- killed -----------------------------------------------------------------------------------------------------------
+
+
+def files(proxy, where):
+    return proxy.run(f"find /var/cache/nginx -path '/var/cache/nginx/{where}' -type f").split()
+
+
+def test_a_purge_killed_at_any_step_is_told_truly_and_finished_by_the_next(proxy):
+    targets = [f"/mapr/killed/{number}/" for number in range(3)]
+    states, step, killed = set(), 0, True
+    while killed:
+        step += 1
+        fill(proxy, targets)
+        killed = proxy.killed_at(step, "/var/cache/nginx", "nginx_cache.purge", "omeromapr")
+
+        found = proxy.salt("nginx_cache.stats")
+        kept, trash = len(files(proxy, "omeromapr/*")), len(files(proxy, ".purged/*"))
+        assert (found["zones"]["omeromapr"]["entries"], found["trash"]["entries"]) == (kept, trash)
+        assert found["purging"] is False
+        if kept < 3:        # what is gone without nginx knowing is in the trash or noted
+            assert found["zones"]["omeromapr"]["gone_bytes"] > 0
+        states.add((kept, trash))
+
+        answers = proxy.together(targets)
+        assert {answer.status for answer in answers} == {200}
+        assert sum(answer.cache == "HIT" for answer in answers) == kept
+        proxy.salt("nginx_cache.purge", "omeromapr")
+        assert not proxy.run("find /var/cache/nginx -mindepth 2")
+        assert ".purged" not in proxy.run("ls -A /var/cache/nginx").split()
+    assert {(3, 0), (0, 3), (0, 1), (0, 0)} <= states, states
+
+
+def test_a_purge_by_expression_killed_at_any_step_is_told_truly(proxy):
+    targets = [f"/mapr/killed/{number}/" for number in range(3)]
+    kept, step, killed = set(), 0, True
+    while killed:
+        step += 1
+        fill(proxy, targets)
+        killed = proxy.killed_at(step, "/var/cache/nginx", "nginx_cache.purge_matching", "/killed/")
+        found = proxy.salt("nginx_cache.stats")["zones"]["omeromapr"]
+        assert found["entries"] == len(files(proxy, "omeromapr/*"))
+        assert found["entries"] == 3 or found["gone_bytes"] > 0
+        kept.add(found["entries"])
+        assert {answer.status for answer in proxy.together(targets)} == {200}
+    assert kept == {0, 1, 2, 3}
+
+
+# --- by expression ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("test", [True, False])
+def test_purge_of_what_an_expression_finds(proxy, test):
+    seventeen = ["/mapr/image/17/", "/mapr/image/17/?x=1", "/webclient/api/image/17/"]
+    fill(proxy, [*seventeen, "/mapr/image/170/", "/static/17/"])
+    before = entries(proxy)
+    purged = proxy.salt("nginx_cache.purge_matching", "/image/17/", test=test)
+    assert set(purged) == set(ZONES)
+    assert sum(found["entries"] for found in purged.values()) == 3
+    assert sorted(purged["omeromapr"]["keys"] + purged["omeroapi"]["keys"]) == seventeen
+    assert purged["omeroapi"]["bytes"] > 300
+    assert len(entries(proxy)) == (5 if test else 2)
+    assert not test or entries(proxy) == before
+    assert proxy.get("/mapr/image/17/?x=1").cache == ("HIT" if test else "MISS")
+    assert proxy.get("/mapr/image/170/").cache == proxy.get("/static/17/").cache == "HIT"
+
+
+def test_purge_by_expression_of_one_zone_and_no_other(proxy):
+    fill(proxy, ["/mapr/both/", "/static/both/"])
+    purged = proxy.salt("nginx_cache.purge_matching", "both/$", "omerostatic")
+    assert {name: found["entries"] for name, found in purged.items()} == {"omerostatic": 1}
+    assert proxy.get("/mapr/both/").cache == "HIT"
+
+
+def test_a_long_key_is_found(proxy):
+    long = "/mapr/" + "x" * 3000 + "/end/"
+    fill(proxy, [long])
+    assert proxy.salt("nginx_cache.purge_matching", "x/end/$")["omeromapr"]["keys"] == [long]
+    assert proxy.get(long).cache == "MISS"
+
+
+@pytest.mark.parametrize("regex", ["", ".", "/", "^/", ".*", "a*", r"\w", "x|", "[a-z]", "$", "^"])
+def test_an_expression_that_finds_just_any_key_is_refused(proxy, regex):
+    fill(proxy, ["/mapr/1/"])
+    refused = proxy.salt("nginx_cache.purge_matching", regex)
+    assert refused == f"ERROR: {regex!r} finds just any key. To remove them all: nginx_cache.purge"
+    assert len(entries(proxy)) == 1
+
+
+def test_what_is_no_expression_or_no_zone_is_refused(proxy):
+    fill(proxy, ["/mapr/1/"])
+    refused = proxy.salt("nginx_cache.purge_matching", "mapr/(1")
+    assert refused.startswith("ERROR: 'mapr/(1' is no regular expression: missing ), ")
+    assert proxy.salt("nginx_cache.purge_matching", "mapr/1", "nosuch").startswith("ERROR: nosuch is not a zone")
+    assert len(entries(proxy)) == 1
+
+
+def test_visitors_see_no_error_while_it_purges_by_expression(proxy):
+    targets = fill(proxy, [f"/mapr/load/{number}/" for number in range(120)])
+    answers, purged = proxy.under_load(targets, "nginx_cache.purge_matching", "/load/[0-9]*[02468]/")
+    assert purged["omeromapr"]["entries"] == 60
+    assert set(answers) == {200}, answers
+
+
+# --- what nginx goes on counting --------------------------------------------------------------------------------------
+
+
+def gone(proxy):
+    zones = proxy.salt("nginx_cache.stats")["zones"]
+    return {name: zone["gone_bytes"] for name, zone in zones.items() if zone["gone_bytes"]}
+
+
+def test_what_nginx_goes_on_counting_is_told_until_it_counts_anew(proxy):
+    proxy.salt("nginx_cache.recount")
+    assert gone(proxy) == {}
+    fill(proxy, ["/mapr/1/", "/mapr/2/", "/mapr/3/", "/static/1.css"])
+    sizes = {path: int(proxy.run(f"stat -c %s {path}")) for path in entries(proxy)}
+    one = proxy.salt("nginx_cache.purge_url", "/mapr/1/")["bytes"]
+    two = proxy.salt("nginx_cache.purge_matching", "/mapr/2/")["omeromapr"]["bytes"]
+    assert gone(proxy) == {"omeromapr": one + two}
+    proxy.salt("nginx_cache.purge")
+    zone = sum(size for path, size in sizes.items() if "/omeromapr/" in path)
+    assert gone(proxy) == {"omeromapr": zone, "omerostatic": sum(sizes.values()) - zone}
+    proxy.reload()
+    assert set(gone(proxy)) == {"omeromapr", "omerostatic"}      # a reload keeps nginx's count, too
+    proxy.salt("nginx_cache.recount")
+    assert gone(proxy) == {}
+
+
+def test_nginx_counts_anew_without_a_request_that_fails(proxy):
+    targets = fill(proxy, [f"/mapr/load/{number}/" for number in range(50)])
+    was = int(proxy.run("cat /run/nginx.pid"))
+    answers, done = proxy.under_load(targets, "nginx_cache.recount")
+    assert done == {"was": was, "is": int(proxy.run("cat /run/nginx.pid"))}
+    assert done["is"] != was
+    assert set(answers) == {200} and answers[200] > 100, answers
+    assert {proxy.get(target).cache for target in targets} == {"HIT"}
+    proxy.run(f"timeout 10 sh -c 'while test -e /proc/{was}; do sleep 0.1; done'")
+
+
+def test_in_test_mode_nginx_goes_on(proxy):
+    was = proxy.run("cat /run/nginx.pid").strip()
+    assert proxy.salt("nginx_cache.recount", test=True) == {"would": f"replace nginx {was} by another"}
+    assert proxy.run("cat /run/nginx.pid").strip() == was
+
+
+def test_a_recount_that_was_killed_is_finished_by_the_next(proxy):
+    was = int(proxy.run("cat /run/nginx.pid"))
+    proxy.run(f"kill -USR2 {was}; timeout 10 sh -c 'until [ $(cat /run/nginx.pid) != {was} ]; do sleep 0.1; done'")
+    now = int(proxy.run("cat /run/nginx.pid"))
+    assert proxy.salt("nginx_cache.recount", test=True) == {"would": f"end {was}, which {now} replaces"}
+    assert proxy.salt("nginx_cache.recount") == {"was": was, "is": now}
+    proxy.run(f"timeout 10 sh -c 'while test -e /proc/{was}; do sleep 0.1; done'")
+    assert proxy.get("/about/").status == 200
+
+
 # --- one URL ----------------------------------------------------------------------------------------------------------
 
 
@@ -199,7 +360,7 @@ def test_purge_of_a_url_that_is_not_stored(proxy):
     assert proxy.salt("nginx_cache.purge_url", "/mapr/never/") == nothing
 
 
-@pytest.mark.parametrize("function", ["nginx_cache.purge_url", "nginx_cache.refresh"])
+@pytest.mark.parametrize("function", ["nginx_cache.purge_url", "nginx_cache.stored", "nginx_cache.refresh"])
 @pytest.mark.parametrize(
     ("url", "why"),
     [
@@ -213,80 +374,3 @@ def test_purge_of_a_url_that_is_not_stored(proxy):
 def test_a_url_that_is_none_of_this_site_is_refused(proxy, function, url, why):
     assert proxy.salt(function, url).startswith(f"ERROR: {why}")
     assert not proxy.asked()
-
-
-# --- refresh ----------------------------------------------------------------------------------------------------------
-
-
-def test_refresh_replaces_and_proves_it(proxy):
-    fill(proxy, ["/mapr/1/", "/static/1.css", "/mapr/other/"])
-    proxy.answering(version=2)
-
-    urls = ["/mapr/1/", f"https://{PUBLIC}/static/1.css", "/mapr/new/", "/mapr/1/"]
-    assert proxy.salt("nginx_cache.refresh", urls) == {"refreshed": 3, "verified": 3, "failed": {}}
-
-    assert len(proxy.asked()) == 3
-    for target in ("/mapr/1/", "/static/1.css", "/mapr/new/"):
-        answer = proxy.get(target)
-        assert (answer.cache, answer.body[:10]) == ("HIT", b"version 2 ")
-    assert proxy.get("/mapr/other/").body.startswith(b"version 1 ")
-
-
-def test_refresh_with_a_failing_back_end_keeps_the_old_entry_and_says_so(proxy):
-    fill(proxy, ["/mapr/1/"])
-    proxy.answering(status=500)
-    result = proxy.salt("nginx_cache.refresh", ["/mapr/1/"])
-    assert result == {
-        "refreshed": 0,
-        "verified": 0,
-        "failed": {"/mapr/1/": "OMERO answered 500; an entry that was there stays"},
-    }
-    assert proxy.get("/mapr/1/").cache == "HIT"
-
-
-def test_refresh_of_a_page_that_no_zone_stores(proxy):
-    assert proxy.salt("nginx_cache.refresh", "/webclient/userdata/")["failed"] == {
-        "/webclient/userdata/": "no zone stores this URL"
-    }
-
-
-def test_refresh_during_maintenance_stores_but_is_not_proved(proxy):
-    proxy.salt("maintenance.on", "Refreshing.")
-    try:
-        result = proxy.salt("nginx_cache.refresh", "/mapr/1/")
-    finally:
-        proxy.salt("maintenance.off")
-    assert (result["refreshed"], result["verified"]) == (1, 0)
-    assert result["failed"]["/mapr/1/"] == "stored, but visitors get 503 uncached, or another body"
-    assert proxy.get("/mapr/1/").cache == "HIT"
-
-
-def test_refresh_in_test_mode_asks_nobody(proxy):
-    fill(proxy, ["/mapr/1/"])
-    size = int(proxy.run("find /var/cache/nginx -type f -printf %s"))
-    proxy.answering()
-    planned = proxy.salt("nginx_cache.refresh", ["/mapr/1/", "/mapr/2/"], test=True)
-    assert planned == {"urls": 2, "entries": 1, "bytes": size}
-    assert not proxy.asked()
-
-
-def test_refresh_asks_no_more_than_so_many_at_a_time(proxy):
-    proxy.answering(delay=0.1)
-    urls = [f"/mapr/many/{number}/" for number in range(20)]
-    assert proxy.salt("nginx_cache.refresh", urls, concurrency=3)["verified"] == 20
-    assert proxy.busiest() == 3
-
-
-@pytest.mark.parametrize("concurrency", [0, 17, "many", None])
-def test_refresh_without_bounds_is_refused(proxy, concurrency):
-    refused = proxy.salt("nginx_cache.refresh", ["/mapr/1/"], concurrency=concurrency)
-    assert refused == f"ERROR: concurrency is {concurrency!r}, not a number from 1 to 16"
-    assert not proxy.asked()
-
-
-def test_visitors_see_no_gap_while_it_refreshes(proxy):
-    targets = fill(proxy, [f"/mapr/load/{number}/" for number in range(100)])
-    proxy.answering(version=2)
-    answers, result = proxy.under_load(targets, "nginx_cache.refresh", targets)
-    assert result == {"refreshed": 100, "verified": 100, "failed": {}}
-    assert set(answers) == {200}, answers

@@ -2,7 +2,8 @@
 OMERO.server and OMERO.web on this server: what they are doing, and starting and stopping them as systemd's units.
 
 Everything goes through the units, as ``idr-administration.md`` demands; a server that someone started beside them is
-found and reported, never counted as running.
+found and reported, never counted as running. Who works in the server is shown before it is stopped (`omero_activity`),
+and of what fails is kept what tells why (`omero_evidence`).
 """
 
 import http.client
@@ -20,6 +21,7 @@ from salt.exceptions import CommandExecutionError
 UNITS = {"server": "omero-server.service", "web": "omero-web.service"}
 USERS = {"server": "omero-server", "web": "omero-web"}
 PORTS = {"server": (4063, 4064), "web": (4080, 80)}
+BUSY = "busy"
 LOG_DIRECTORY = "/opt/omero/{side}/OMERO.{side}/var/log"
 LOGS = {"server": ("master.err", "Blitz-0.log"), "web": ("OMEROweb.log",)}
 # A page that OMERO.web can't make without a session of the visitors' user in OMERO.server
@@ -65,7 +67,8 @@ def start(what="all", limit=600, test=None):
     limit: seconds for each until it is ready
 
     Returns ``{did: [str], seconds: {unit: float}}``; with ``test=True`` ``{would: [str]}`` and nothing is done. Refused
-    while processes of OMERO run outside the units. What doesn't become ready fails with the last lines of its logs.
+    while processes of OMERO run outside the units. What doesn't become ready fails with the last lines of its logs, and
+    with the directory below /var/log/idr/omero where more of them is kept.
 
     CLI Example:
 
@@ -76,14 +79,17 @@ def start(what="all", limit=600, test=None):
     return _operate("start", what, limit, test)
 
 
-def stop(what="all", limit=600, test=None):
+def stop(what="all", limit=600, even_if=None, test=None):
     """
     Stop OMERO.web, OMERO.server or both through systemd, and wait until nothing of them is left.
 
-    what:  ``server``, ``web`` or ``all``
-    limit: seconds for each
+    what:    ``server``, ``web`` or ``all``
+    limit:   seconds for each
+    even_if: ``busy`` to stop a server in which an import runs, which fails by that
 
-    Returns ``{did: [str], seconds: {unit: float}}``; with ``test=True`` ``{would: [str]}`` and nothing is done.
+    Returns ``{did: [str], seconds: {unit: float}, activity}``; with ``test=True`` ``{would: [str], activity}`` and
+    nothing is done. ``activity`` is what went on in the server before, as :func:`activity` tells it. A server in which
+    an import runs isn't stopped, nor one of which it can't be known.
 
     CLI Example:
 
@@ -91,31 +97,35 @@ def stop(what="all", limit=600, test=None):
 
         salt idr-omero omero.stop server test=True
     """
-    return _operate("stop", what, limit, test)
+    return _operate("stop", what, limit, test, even_if)
 
 
-def restart(what="all", limit=600, test=None):
+def restart(what="all", limit=600, even_if=None, test=None):
     """
     Restart OMERO.server, OMERO.web or both through systemd, and wait until a visitor would get a page again.
 
-    what:  ``server``, ``web`` or ``all``
-    limit: seconds for each until it is ready
+    what:    ``server``, ``web`` or ``all``
+    limit:   seconds for each until it is ready
+    even_if: ``busy`` to restart a server in which an import runs, which fails by that
 
-    Returns, refuses and fails as :func:`start`.
+    Returns as :func:`stop`, refuses what that and :func:`start` refuse, and fails as :func:`start`. A restart that
+    was cut off is mended by another.
 
     CLI Example:
 
     .. code-block:: bash
 
         salt idr-omero omero.restart
-        salt idr-omero omero.restart server limit=900
+        salt idr-omero omero.restart server limit=900 even_if=busy
     """
-    return _operate("restart", what, limit, test)
+    return _operate("restart", what, limit, test, even_if)
 
 
-def _operate(verb, what, limit, test):
+def _operate(verb, what, limit, test, even_if=None):
     if what not in ("all", *UNITS):
         raise CommandExecutionError(f"There is no {what!r} to {verb}: all, server or web")
+    if even_if not in (None, BUSY):
+        raise CommandExecutionError(f"even_if={even_if!r} protects nothing: only {BUSY}, a server with an import, does")
     sides = [side for side in UNITS if what in ("all", side)]
     if verb == "stop":
         sides.reverse()  # nobody asks a server that is going down
@@ -123,9 +133,17 @@ def _operate(verb, what, limit, test):
     if strangers and verb != "stop":
         raise CommandExecutionError(" ".join(_tell(strangers)))
     commands = [f"systemctl {verb} {UNITS[side]}" for side in sides]
-    if __opts__.get("test", False) if test is None else test:
-        return {"would": commands}
     done = {"did": commands, "seconds": {}}
+    busy = None
+    if verb != "start" and "server" in sides:
+        done["activity"], busy = _busy()
+    if __opts__.get("test", False) if test is None else test:
+        return _rehearsed(done, busy, f"omero.{verb} {what}", even_if)
+    if busy and even_if != BUSY:
+        raise CommandExecutionError(f"{busy}. If it may fail: omero.{verb} {what} even_if={BUSY}")
+    if busy:
+        done["even_if"] = {BUSY: busy}
+        __salt__["event.send"](f"idr/omero/even_if/{BUSY}", {"message": f"{verb} {what}, though: {busy}"})
     for side in sides:
         began = time.monotonic()
         __salt__["event.send"](f"idr/omero/{verb}", {"message": f"{verb} {UNITS[side]}"})
@@ -135,17 +153,45 @@ def _operate(verb, what, limit, test):
     return done
 
 
+def _rehearsed(done, busy, command, even_if):
+    """What would be done, and who would notice."""
+    told = {"would": done["did"]}
+    if "activity" in done:
+        told["activity"] = done["activity"]
+    if busy and even_if != BUSY:
+        told.update(would=[], refused=f"{busy}. If it may fail: {command} even_if={BUSY}")
+        __context__["retcode"] = 1
+    return told
+
+
+def _busy():
+    """What goes on in a server, and why it isn't to be stopped, if so. In one that is down nothing can go on."""
+    if not _listens(PORTS["server"][1]):
+        return None, None
+    try:
+        activity = __salt__["omero.activity"]()
+    except CommandExecutionError as problem:
+        return None, f"Whether an import runs isn't known ({problem})"
+    told = [f"{one['user']} since {one['since']}, {one['sign']}" for one in activity["imports"]]
+    return activity, f"An import runs: {'; '.join(told)}" if told else None
+
+
 def _systemctl(verb, side, limit):
     try:
         asked = subprocess.run(
             ["systemctl", verb, UNITS[side]], capture_output=True, text=True, timeout=limit, check=False
         )
     except subprocess.TimeoutExpired:
-        raise CommandExecutionError(
-            f"systemctl {verb} {UNITS[side]} isn't done after {limit} s.\n{_last_lines(side)}"
-        ) from None
+        raise _failure(f"systemctl {verb} {UNITS[side]} isn't done after {limit} s.", side) from None
     if asked.returncode:
-        raise CommandExecutionError(f"systemctl {verb} {UNITS[side]} failed.\n{_last_lines(side)}")
+        raise _failure(f"systemctl {verb} {UNITS[side]} failed.", side)
+
+
+def _failure(said, side):
+    """An error with the last lines of the logs, and where more is kept."""
+    lines = _last_lines(side)
+    kept = __salt__["omero.keep_evidence"](side, test=False)["directory"]
+    return CommandExecutionError("\n".join(filter(None, [said, lines, f"Kept: {kept}"])))
 
 
 def _wait(verb, side, end):
@@ -157,7 +203,7 @@ def _wait(verb, side, end):
         if not left:
             return
         if time.monotonic() >= end or (verb != "stop" and seen["active"] in ("failed", "inactive")):
-            raise CommandExecutionError(f"{'; '.join(left)}\n{_last_lines(side)}")
+            raise _failure("; ".join(left), side)
         time.sleep(2)
 
 

@@ -1,6 +1,8 @@
 """Blitz-0: the process that icegridnode starts (bin/blitz). Its log is var/log/Blitz-0.log."""
+import faulthandler
 import logging
 import logging.handlers
+import signal
 import sys
 import threading
 import time
@@ -88,7 +90,8 @@ class Blitz(Ice.Application):
 
 
 def main():
-    """Log to a file, since icegridnode keeps no output, and run."""
+    """Log to a file of its own, tell the threads to var/log/master.err when asked as a JVM is, and run."""
+    faulthandler.register(signal.SIGQUIT)
     Path("var/log").mkdir(parents=True, exist_ok=True)
     handler = logging.handlers.RotatingFileHandler("var/log/Blitz-0.log", maxBytes=5_000_000, backupCount=3)
     logging.basicConfig(level=logging.INFO, handlers=[handler],

@@ -6,11 +6,13 @@ import salt.client
 
 from idr import enrol as enrolment
 from idr import readiness, topology, values
+from idr import show as showing
+from idr import ssh_config as openssh
 from idr import update as updating
 from idr.door import door, milestones
 from idr.errors import Refused
 
-__load__ = ["enrol", "update", "check"]
+__load__ = ["enrol", "update", "show", "ssh_config", "check"]
 
 
 @door
@@ -102,6 +104,52 @@ def update(env, apply=False, commit=None, even_if=None, site=None, **kwargs):
         if rehearsal.fails:
             answer |= {"result": False, "comment": "a plan that wouldn't succeed", "failing": rehearsal.fails}
     return answer
+
+
+@door
+def show(env, drift=True, site=None, **kwargs):
+    """
+    Show an environment as it is, from a checkout and over SSH: servers, services, versions, the deployed commit, and
+    which of its states a highstate would change (drift).
+
+    env:    the environment, a file of ``pillar/environments/``
+    drift:  False to leave out the rehearsals that find it, and the seconds they take
+    site:   the operator's directory for this environment, absolute; ``~/.config/idr/<env>`` unless given
+
+    Changes nothing. The exit code is 1 where a server can't be reached or a service that has to run doesn't; drift
+    alone is none.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run environment.show idr
+        salt-run --out=json environment.show idr drift=False
+    """
+    seen = showing.show(env, drift, _folder(env, site), milestones(__opts__, "environment/show"))
+    if seen["down"]:
+        seen["retcode"] = 1  # of the shell; that of an orchestration is in the context
+        __context__["retcode"] = 1
+    return {"data": seen, "outputter": "environment"}
+
+
+@door
+def ssh_config(env, user=None, **kwargs):
+    """
+    Print the OpenSSH configuration of an environment, to be included in one's own: its servers, and its tunnels as hosts
+    named after their use.
+
+    env:   the environment, a file of ``pillar/environments/``
+    user:  the name to log in with; one's own unless given
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run environment.ssh_config idr user=ada > ~/.ssh/idr.conf    # and in ~/.ssh/config: Include idr.conf
+        ssh -N idr-tunnel-cache-refresh                                   # then http://localhost:9000/
+    """
+    return openssh.text(topology.read(env), user)
 
 
 @door

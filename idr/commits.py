@@ -55,6 +55,20 @@ def fence(deployed, commit, named):
     ]
 
 
+def compared(deployed):
+    """Where the deployed commit is, seen from this checkout's."""
+    commit = _git("rev-parse", "HEAD").strip()
+    if deployed is None:
+        return "nothing is deployed"
+    if deployed == commit:
+        return "this checkout's"
+    if not known(deployed):
+        return "not known to this checkout"
+    behind, ahead = len(between(deployed, commit)), len(between(commit, deployed))
+    places = [f"{count} {what} this checkout" for count, what in ((behind, "behind"), (ahead, "ahead of")) if count]
+    return " and ".join(places)
+
+
 def known(commit):
     """Whether this checkout has that commit."""
     if not re.fullmatch("[0-9a-f]{40}", commit or ""):

@@ -53,11 +53,37 @@ def facts(asked, _stream):
         "units": {unit: _unit(unit, watched) for unit, watched in asked["units"].items()},
         "master_key": _text(PKI / "master/master.pub"),
         "keys": {state: _keys(PKI / "master" / folder) for state, folder in STATES_OF_KEYS.items()},
-        "release": os.path.basename(os.readlink(CURRENT)) if CURRENT.is_symlink() else None,
+        "release": _release(),
         "secrets": {name: sorted(_secrets(name)) for name in asked["secrets"]},
         "ran_states": RAN_STATES.exists(),
         "deploy": _deploy(),
     }
+
+
+def shown(asked, _stream):
+    """What a person wants to know of this server at a glance."""
+    units = subprocess.run(
+        ["systemctl", "show", "--property=Id,LoadState,ActiveState", *asked["units"]], capture_output=True, text=True
+    ).stdout
+    found = [dict(line.split("=", 1) for line in unit.splitlines()) for unit in units.split("\n\n") if unit.strip()]
+    return {
+        "os": _os(),
+        "services": {unit["Id"]: unit["ActiveState"] for unit in found if unit["LoadState"] == "loaded"},
+        "versions": {name: _first_line(script) for name, script in asked["versions"].items()},
+        "release": _release(),
+        "deploy": _deploy(),
+    }
+
+
+def _first_line(script):
+    """What a script says, or None if it fails."""
+    done = subprocess.run(["sh", "-c", script], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    lines = done.stdout.split("\n")
+    return lines[0].strip() or None if done.returncode == 0 else None
+
+
+def _release():
+    return os.path.basename(os.readlink(CURRENT)) if CURRENT.is_symlink() else None
 
 
 def _os():
@@ -365,7 +391,7 @@ def _link(path, target):
 
 if __name__ == "__main__":
     DOINGS = (
-        facts, put, install_salt, install_release, bring_candidate, candidate, make_key, set_keys, make_secrets, start,
+        facts, shown, put, install_salt, install_release, bring_candidate, candidate, make_key, set_keys, make_secrets, start,
         deploy, progress,
     )  # fmt: skip
     doing = {function.__name__: function for function in DOINGS}[sys.argv[2]]

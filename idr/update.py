@@ -123,7 +123,9 @@ def rehearse(seen, tell):
             seen.ssh.do(proxy, "bring_candidate", asked, stream)
     new = tuple(id_ for id_, there in seen.facts.items() if not there["ran_states"])
     old = [server for id_, server in seen.environment.servers.items() if id_ not in new]
-    found = rehearsed(seen.ssh, old, "next", tell)
+    found, problems = rehearsed(seen.ssh, old, "next", tell)
+    if problems:
+        raise Refused(problems.values())
     other = seen.ssh.do(proxy, "candidate", {})
     if other != seen.wanted.commit:
         raise Refused([f"{other[: commits.SHOWN]} was rehearsed by somebody else at the same time. Once more, please"])
@@ -131,22 +133,21 @@ def rehearse(seen, tell):
 
 
 def rehearsed(ssh, servers, saltenv, tell):
-    """What each server's rehearsal of that Salt environment said, by id, all at the same time."""
-    found, problems = {}, []
+    """What each server's rehearsal of that Salt environment said, by id, all at the same time; and who couldn't, why."""
+    found, problems = {}, {}
 
     def ask(server):
         try:
             found[server.id] = ssh.ask_salt(server, "rehearse", {"saltenv": saltenv}, seconds=REHEARSAL)
         except IdrError as error:
-            problems.append(str(error))
+            problems[server.id] = str(error)
             return
         tell(f"{server.id}: rehearsed, {_count(len(found[server.id]), 'state')} to tell of")
 
     with ThreadPoolExecutor(len(servers) or 1) as pool:
         list(pool.map(ask, servers))
-    if problems:
-        raise Refused(sorted(problems))
-    return {server.id: found[server.id] for server in servers}
+    ordered = {server.id: found[server.id] for server in servers if server.id in found}
+    return ordered, dict(sorted(problems.items()))
 
 
 def sorted_out(found, new=()):

@@ -63,9 +63,10 @@ def _compare(side):
     written = {}
     for name in WRITTEN[side]:
         with open(f"{directory}/{name}") as lines:
-            for words in map(shlex.split, lines):
-                if words[:3] == ["config", "set", "--"]:
-                    written[words[3]] = words[4]
+            for line in lines:
+                if line.startswith("config set -- "):
+                    key, value = shlex.split(line)[3:]
+                    written[key] = value
     loaded = _loaded(side)
     common = written.keys() & loaded.keys()
     secrets = _secrets()

@@ -18,7 +18,7 @@ KEPT = 10  # the oldest of more are deleted
 TAIL = 256 * 1024  # bytes of each log; master.err grows to gigabytes
 UNITS = {"server": "omero-server.service", "web": "omero-web.service"}
 LOGS = "/opt/omero/{side}/OMERO.{side}/var/log"
-# Servers of the grid that answer SIGQUIT with a dump of their threads, by where their configuration is. Others die.
+# Servers of the grid that run on Java, by where their configuration is: SIGQUIT makes them print their threads
 DUMPERS = re.compile(r"/servers/(?:Blitz|Indexer|PixelData)-\d+/config/config")
 OUTPUTS = ("master.out", "master.err")  # where the grid writes what its servers print
 PATIENCE = 5  # seconds until the threads are there
@@ -83,7 +83,7 @@ def _threads():
     """What the grid's servers print of their threads: what comes to their outputs once they were asked."""
     outputs = [f"{LOGS.format(side='server')}/{name}" for name in OUTPUTS]
     before = {path: os.path.getsize(path) for path in outputs if os.path.exists(path)}
-    asked = [pid for pid in _pids("server") if DUMPERS.search(_command(pid))]
+    asked = [pid for pid in _pids("server") if DUMPERS.search(_command(pid)) and _survives(pid)]
     for pid in asked:
         os.kill(int(pid), signal.SIGQUIT)
     if not asked:
@@ -122,6 +122,16 @@ def _command(pid):
             return line.read().replace(b"\0", b" ").decode(errors="replace")
     except OSError:
         return ""  # it has ended meanwhile
+
+
+def _survives(pid):
+    """Whether a process has something of its own for SIGQUIT; it would die of it otherwise."""
+    try:
+        with open(f"/proc/{pid}/status") as lines:
+            caught = next(line.split()[1] for line in lines if line.startswith("SigCgt:"))
+    except OSError:
+        return False
+    return bool(int(caught, 16) >> (signal.SIGQUIT - 1) & 1)
 
 
 def _since(path, start=0):

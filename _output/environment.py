@@ -1,6 +1,6 @@
 """``environment.show`` as a table: a line for each server, then what is wrong, a line each."""
 
-COLUMNS = ("server", "role", "address", "os", "up", "versions", "drift")
+COLUMNS = ("server", "role", "address", "os", "services", "drift", "versions")
 
 
 def output(data, **kwargs):
@@ -31,13 +31,17 @@ def output(data, **kwargs):
 
 def _row(id_, server):
     if not server["up"]:
-        return (id_, server["role"], server["address"], "", "no", "", "")
+        return (id_, server["role"], server["address"], "", "", "", "")
     services = server["services"]
     up = sum(state == "active" for state in services.values())
     versions = ", ".join(f"{name} {version or 'unknown'}" for name, version in server["versions"].items())
-    drift = server.get("drift", "")
-    count = {"": "not asked", None: "unknown"}.get(drift, "") if not drift else f"{len(drift)}"
-    return (id_, server["role"], server["address"], server["os"], f"{up} of {len(services)}", versions, count or "none")
+    return (id_, server["role"], server["address"], server["os"], f"{up} of {len(services)}", _count(server), versions)
+
+
+def _count(server):
+    if "drift" not in server:
+        return "not asked"
+    return "unknown" if server["drift"] is None else str(len(server["drift"]))
 
 
 def _drift(id_, server):

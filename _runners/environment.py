@@ -136,8 +136,8 @@ def show(env, drift=True, site=None, **kwargs):
 @door
 def ssh_config(env, user=None, **kwargs):
     """
-    Print the OpenSSH configuration of an environment, to be included in one's own: its servers, and its tunnels as hosts
-    named after their use.
+    Print the OpenSSH configuration of an environment, to be included in one's own: its servers, and its tunnels as
+    hosts named after their use.
 
     env:   the environment, a file of ``pillar/environments/``
     user:  the name to log in with; one's own unless given

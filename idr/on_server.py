@@ -391,8 +391,8 @@ def _link(path, target):
 
 if __name__ == "__main__":
     DOINGS = (
-        facts, shown, put, install_salt, install_release, bring_candidate, candidate, make_key, set_keys, make_secrets, start,
-        deploy, progress,
+        facts, shown, put, install_salt, install_release, bring_candidate, candidate, make_key, set_keys, make_secrets,
+        start, deploy, progress,
     )  # fmt: skip
     doing = {function.__name__: function for function in DOINGS}[sys.argv[2]]
     print(json.dumps(doing(json.loads(sys.stdin.buffer.readline()), sys.stdin.buffer)))

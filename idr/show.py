@@ -1,4 +1,4 @@
-"""An environment as it is: its servers, their services and versions, the deployed commit, and what has drifted from it."""
+"""An environment as it is: servers, their services and versions, the deployed commit, and what has drifted from it."""
 
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatch
@@ -19,20 +19,21 @@ EVERYWHERE = ("idr-firewall.service", "salt-minion.service")
 OPTIONAL = {"dockermanager": ("docker-jupyterhub.service",)}  # there only where pillar names images
 
 PACKAGES = "/lib/python3*/site-packages"
+VERSION_OF_PACKAGE = "| sed 's/.*-\\(.*\\).dist-info/\\1/'"
 VERSIONS = {
     "proxy": {"nginx": "nginx -v 2>&1 | cut -d/ -f2"},
     "omero": {
         "OMERO.server": "basename $(readlink /opt/omero/server/OMERO.server) | cut -d- -f2-",
-        "OMERO.web": f"ls -d /opt/omero/web/venv3{PACKAGES}/omero_web-*.dist-info | sed 's/.*omero_web-//; s/.dist-info//'",
+        "OMERO.web": f"ls -d /opt/omero/web/venv3{PACKAGES}/omero_web-*.dist-info {VERSION_OF_PACKAGE}",
         "nginx": "nginx -v 2>&1 | cut -d/ -f2",
     },
-    "database": {"PostgreSQL": "runuser -u postgres -- psql -Atc 'SHOW server_version' postgres"},
+    "database": {"PostgreSQL": "runuser -u postgres -- psql -Atc 'SHOW server_version' postgres | cut -d' ' -f1"},
     "dockermanager": {
         "Docker": "docker version --format '{{.Server.Version}}'",
-        "JupyterHub image": "docker inspect --format '{{.Config.Image}}' omero-jupyter",
+        "JupyterHub's image": "docker inspect --format '{{.Config.Image}}' omero-jupyter | sed 's/sha256:\\(.\\{12\\}\\).*/\\1/'",
     },
 }
-SALT = {"Salt": f"ls -d /opt/salt{PACKAGES}/salt-*.dist-info | sed 's/.*salt-//; s/.dist-info//'"}
+SALT = {"Salt": f"ls -d /opt/salt{PACKAGES}/salt-*.dist-info {VERSION_OF_PACKAGE}"}
 
 
 def show(name, with_drift, folder, tell):

@@ -17,7 +17,7 @@ def text(environment, user=None):
 
     Each host key is looked for under its server's name, as enrolment does, and has to be known.
     """
-    blocks = [f"# The servers of {environment.name} and the ways into them. Written by salt-run environment.ssh_config."]
+    blocks = [f"# The servers of {environment.name} and the ways into them, by salt-run environment.ssh_config."]
     for server in environment.servers.values():
         blocks.append(_host(environment, server, server.id, user))
     for use, (role, port, to, what) in TUNNELS.items():

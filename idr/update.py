@@ -133,7 +133,7 @@ def rehearse(seen, tell):
 
 
 def rehearsed(ssh, servers, saltenv, tell):
-    """What each server's rehearsal of that Salt environment said, by id, all at the same time; and who couldn't, why."""
+    """What each server's rehearsal of that Salt environment said, all at the same time; and why which couldn't."""
     found, problems = {}, {}
 
     def ask(server):

@@ -11,13 +11,21 @@ Everything is ready for a deploy of {{ environment.name }}:
     - env: {{ environment.name }}
     - failhard: True
 
+Every server has this release's modules:
+  salt.function:
+    - name: saltutil.sync_all
+    - tgt: {{ servers('proxy', 'omero', 'database', 'dockermanager') }}
+    - tgt_type: list
+    - require:
+      - salt: Everything is ready for a deploy of {{ environment.name }}
+
 Databases first, since OMERO waits for them:
   salt.state:
     - tgt: {{ servers('database') }}
     - tgt_type: list
     - highstate: True
     - require:
-      - salt: Everything is ready for a deploy of {{ environment.name }}
+      - salt: Every server has this release's modules
 
 OMERO of both sides, and Docker for the analysis side's users:
   salt.state:

@@ -151,8 +151,7 @@ def _freeze(volume, seconds):
         _systemctl("stop", unit)
         _systemctl("reset-failed", unit)
         raise CommandExecutionError(
-            f"{__opts__['id']}: {mount} couldn't be frozen; it isn't now. See: journalctl -u {unit} "
-            f"({(asked['stderr'] or asked['stdout']).splitlines()[0]})"
+            f"{__opts__['id']}: {mount} couldn't be frozen, and isn't by this. Why: journalctl -n 20 -u {unit}"
         )
     return {"mount": mount, "unit": unit, "seconds": seconds, "took": round(time.monotonic() - began, 3)}
 

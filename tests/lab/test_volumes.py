@@ -58,7 +58,7 @@ def writers(lab):
 
 
 def test_writers_wait_and_lose_nothing(lab, writers):
-    asked = call(lab, "freeze", "30")[VOLUME]
+    asked = call(lab, "freeze", "60")[VOLUME]
     assert asked["mount"] == MOUNT and asked["took"] < 10
     before = last_stamp(lab)
     time.sleep(2)
@@ -71,7 +71,7 @@ def test_writers_wait_and_lose_nothing(lab, writers):
     assert "is frozen already until" in refused.stderr and "data_volume.thaw" in refused.stderr
 
     thawed = call(lab, "thaw")[VOLUME]
-    assert thawed["quiesced"] is True and 2 < thawed["seconds"] < 30
+    assert thawed["quiesced"] is True and 2 < thawed["seconds"] < 60, thawed
     assert thawed["took"] < 5
     time.sleep(1)
     assert last_stamp(lab) > before
@@ -108,9 +108,9 @@ def test_whoever_dies_it_is_thawed_and_told(lab, writers, who):
 
 
 def test_a_job_killed_while_it_freezes_leaves_nothing_frozen(lab, writers):
-    """At ten moments of the call: before systemd was asked, while the filesystem is being frozen, after it."""
+    """At moments before systemd was asked, about when it is, and after."""
     script = """
-        for pause in 0.2 0.4 0.6 0.8 1.0 1.2 1.4 1.6 1.8 2.0; do
+        for pause in 0.5 1.5 1.8 2.1 2.5 3; do
             setsid salt-call data_volume.freeze 3 > /dev/null 2>&1 & sleep $pause; kill -KILL -- -$! || true; wait
         done; sleep 4"""
     lab.sh(SERVER, script)

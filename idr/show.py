@@ -18,8 +18,9 @@ SERVICES = {
 EVERYWHERE = ("idr-firewall.service", "salt-minion.service")
 OPTIONAL = {"dockermanager": ("docker-jupyterhub.service",)}  # there only where pillar names images
 
+SHORT_HASH = r"| sed 's/sha256:\(.\{12\}\).*/\1/'"
 PACKAGES = "/lib/python3*/site-packages"
-VERSION_OF_PACKAGE = "| sed 's/.*-\\(.*\\).dist-info/\\1/'"
+VERSION_OF_PACKAGE = r"| sed 's/.*-\(.*\).dist-info/\1/'"
 VERSIONS = {
     "proxy": {"nginx": "nginx -v 2>&1 | cut -d/ -f2"},
     "omero": {
@@ -30,7 +31,7 @@ VERSIONS = {
     "database": {"PostgreSQL": "runuser -u postgres -- psql -Atc 'SHOW server_version' postgres | cut -d' ' -f1"},
     "dockermanager": {
         "Docker": "docker version --format '{{.Server.Version}}'",
-        "JupyterHub's image": "docker inspect --format '{{.Config.Image}}' omero-jupyter | sed 's/sha256:\\(.\\{12\\}\\).*/\\1/'",
+        "JupyterHub's image": "docker inspect --format '{{.Config.Image}}' omero-jupyter " + SHORT_HASH,
     },
 }
 SALT = {"Salt": f"ls -d /opt/salt{PACKAGES}/salt-*.dist-info {VERSION_OF_PACKAGE}"}

@@ -1,13 +1,12 @@
 """`up`: the whole lab in its order, what can go on at once at once, and each step said with the seconds it took."""
 
-import re
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 from lab import archives, base, check, downloads, hosts, machines, network, seat, topology
 from lab.settings import PUBLIC_ADDRESS, STATE
-from lab.shell import LabError, run, wait_until
+from lab.shell import LabError, run
 
 # What the lab has otherwise than production, besides where OMERO's archives are: a clock that isn't its own, and sizes
 # for hosts that share one machine.
@@ -23,7 +22,6 @@ The IDR of this lab is at https://{public}/ on the lab's outside network. Try:
   lab/ctl exec {proxy} salt '*' test.ping
   lab/ctl status
 """
-LONGEST_DEPLOY = 1800   # seconds
 _started = time.monotonic()
 
 
@@ -45,11 +43,11 @@ def up(bare=False):
     STATE.mkdir(mode=0o700, parents=True, exist_ok=True)
     building = archives.start()
     bring_hosts_up(here)
-    _give_seat(here)
+    commit = _give_seat(here)
     downloads.up(here)
     if not bare and not archives.are_built(building):
         seat.give_site(here.environment, SITE)   # enrolment needs nothing of OMERO, and takes minutes the first time
-        _enrol(here)
+        _enrol(here, commit)
     began = time.monotonic()
     omero = archives.offer(building)
     say(f"OMERO's archives are on the downloads site ({time.monotonic() - began:.1f} s)")
@@ -57,8 +55,8 @@ def up(bare=False):
     if bare:
         say("the hosts are up, bare: lab/ctl status")
         return
-    _enrol(here)
-    _deploy(here)
+    _enrol(here, commit)
+    _deploy(here, commit)
     run("/usr/bin/python3", archives.OMERO / "seed.py")
     say("OMERO has something to look at, on both sides")
     print(READY.format(public=PUBLIC_ADDRESS, proxy=here.proxy.name))
@@ -114,50 +112,29 @@ def remake(here, name):
 
 
 def _give_seat(here):
+    """The seat as it is to be; returns the commit that its checkout is at."""
     began = time.monotonic()
     seat.give_ssh(here)
     commit, is_all = seat.give_checkout()
     seat.give_venv()
+    seat.give_ssh_config(here.environment)
     unsaid = "" if is_all else "; what isn't committed in this checkout isn't in the lab"
-    say(f"the operator's seat has commit {commit} ({time.monotonic() - began:.1f} s){unsaid}")
+    say(f"the operator's seat has commit {commit[:12]} ({time.monotonic() - began:.1f} s){unsaid}")
+    return commit
 
 
-def _enrol(here):
+def _enrol(here, commit):
+    # who develops amends commits: the one that is meant is named
     environment = here.environment
-    _operator(f"Salt is on every server of {environment}", "salt-run", "environment.enrol", environment, "apply=True")
+    _operator(f"Salt is on every server of {environment}",
+              "salt-run", "environment.enrol", environment, "apply=True", f"commit={commit}")
 
 
-def _deploy(here):
-    """The deploy, on the master: its long report goes to a file, and which servers are at work is said on the way."""
-    began = time.monotonic()
-    command = ["ssh", here.proxy.name, "salt-run", "state.orchestrate", "orch.deploy"]
-    say(f"the operator types: {' '.join(command)}")
-    report = STATE / "deploy.log"
-    with open(report, "w") as output:
-        process = subprocess.Popen(hosts.inside(seat.DIRECTORY, *seat.command(*command)), stdin=subprocess.DEVNULL,
-                                   stdout=output, stderr=subprocess.STDOUT)
-    working = set()
-
-    def is_over():
-        now = {server.name for server in here.servers if _has_jobs(server)}
-        if now - working:
-            say(f"at work: {' '.join(sorted(now))}")
-        working.clear()
-        working.update(now)
-        return process.poll() is not None
-
-    wait_until("the deploy ends", is_over, LONGEST_DEPLOY, every=1)
-    if process.returncode:
-        failed = re.findall(r"^ +ID: (.*)\n(?: +(?:Function|Name): .*\n)+ +Result: False\n +Comment: (.*)",
-                            report.read_text(), re.MULTILINE)
-        lines = [f"{identifier}: {comment}" for identifier, comment in failed]
-        raise LabError("\n".join([f"the deploy failed; its whole report is in {report}", *lines]))
-    say(f"everything is deployed ({time.monotonic() - began:.1f} s); the report is in {report}")
-
-
-def _has_jobs(server):
-    jobs = machines.directory_of(server) / "upper/var/cache/salt/minion/proc"
-    return jobs.is_dir() and any(jobs.iterdir())
+def _deploy(here, commit):
+    # whatever was half done on these hosts before, and fails in a rehearsal, may be what this deploy mends
+    environment = here.environment
+    _operator(f"{environment} is deployed", "salt-run", "environment.update", environment, "apply=True",
+              f"commit={commit}", "even_if=failing")
 
 
 def _operator(what, *command):

@@ -39,22 +39,24 @@ def command(*words):
 
 def give_ssh(topology):
     """Give the operator the key, and of every server the host keys that its console showed."""
-    known, config = [], []
+    known = []
     for server in topology.servers:
-        is_proxy = server == topology.proxy
-        reached_at = PUBLIC_ADDRESS if is_proxy else next(iter(server.addresses.values()))
-        names = [server.name, *server.addresses.values(), *([PUBLIC_ADDRESS] if is_proxy else [])]
+        names = [server.name, *server.addresses.values(), *([PUBLIC_ADDRESS] if server == topology.proxy else [])]
         known += [f"{','.join(names)} {kind} {key}" for kind, key in firstboot.host_keys(HOSTS / server.name / "upper")]
-        config += [f"Host {server.name}", f"  HostName {reached_at}", "  User root", f"  HostKeyAlias {server.name}",
-                   *([] if is_proxy else [f"  ProxyJump {topology.proxy.name}"])]
     _write(".ssh/id_ed25519", KEY.read_text())
     _write(".ssh/id_ed25519.pub", public_key())
     _write(".ssh/known_hosts", "\n".join(known) + "\n")
-    _write(".ssh/config", "\n".join([*config, "Host *", "  StrictHostKeyChecking yes"]) + "\n")
+
+
+def give_ssh_config(environment):
+    """Have the operator make the SSH configuration, as anybody does at their own workstation."""
+    make = f"umask 077; salt-run environment.ssh_config {environment} user=root > ~/.ssh/{environment}.conf"
+    hosts.run_in(DIRECTORY, *command("sh", "-ec", make))
+    _write(".ssh/config", f"Include {environment}.conf\n")
 
 
 def give_checkout():
-    """Bring the operator's clone to this checkout's HEAD; returns its short name, and whether all here is in it."""
+    """Bring the operator's clone to this checkout's HEAD; returns that commit, and whether all here is in it."""
     git = ["git", "-c", f"safe.directory={CHECKOUT}", "-C", os.fspath(CHECKOUT)]
     bundle = subprocess.run([*git, "bundle", "create", "--quiet", "-", "HEAD"], capture_output=True, check=True).stdout
     receive = ("cat > ~/.idr.bundle && git init -q -b main ~/idr && git -C ~/idr fetch -q ~/.idr.bundle HEAD "
@@ -63,7 +65,7 @@ def give_checkout():
     done = subprocess.run(hosts.inside(DIRECTORY, *as_operator), input=bundle, capture_output=True)
     if done.returncode:
         raise LabError(f"the seat's clone: {done.stderr.decode(errors='replace').strip()}")
-    commit = run(*git, "rev-parse", "--short", "HEAD").strip()
+    commit = run(*git, "rev-parse", "HEAD").strip()
     return commit, not run(*git, "status", "--porcelain").strip()
 
 

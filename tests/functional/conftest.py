@@ -32,6 +32,33 @@ FAMILIES = {
 }
 
 
+def minion_opts(repo, root, minion_id, os_family="Debian", test=False):
+    """The options of a server's minion whose own files are below `root`."""
+    # only grains of a file override those that Salt finds out
+    (root / "minion").write_text(yaml.safe_dump({"grains": FAMILIES[os_family]}))
+    return salt.config.apply_minion_config(
+        {
+            "id": minion_id,
+            "root_dir": str(root),
+            "cachedir": str(root / "cache"),
+            "pki_dir": str(root / "pki"),
+            "conf_file": str(root / "minion"),
+            "extension_modules": str(root / "cache" / "extmods"),
+            "sock_dir": str(root / "sock"),
+            "log_file": str(root / "log"),
+            "file_client": "local",
+            "file_roots": {"base": [str(repo / "salt")]},
+            "pillar_roots": {"base": [str(repo / "pillar"), str(repo / "tests" / "functional" / "site")]},
+            "module_dirs": [str(repo / "_modules")],
+            "states_dirs": [str(repo / "_states")],
+            "idr_environment": "idr",
+            "enable_fqdns_grains": False,
+            "lazy_loader_strict_matching": True,
+            "test": test,
+        }
+    )
+
+
 @pytest.fixture(scope="session")
 def _loaders_made(repo, tmp_path_factory):
     made = {}
@@ -39,30 +66,7 @@ def _loaders_made(repo, tmp_path_factory):
     def make(minion_id, os_family, test):
         key = (minion_id, os_family, test)
         if key not in made:
-            root = tmp_path_factory.mktemp(minion_id)
-            # only grains of a file override those that Salt finds out
-            (root / "minion").write_text(yaml.safe_dump({"grains": FAMILIES[os_family]}))
-            opts = salt.config.apply_minion_config(
-                {
-                    "id": minion_id,
-                    "root_dir": str(root),
-                    "cachedir": str(root / "cache"),
-                    "pki_dir": str(root / "pki"),
-                    "conf_file": str(root / "minion"),
-                    "extension_modules": str(root / "cache" / "extmods"),
-                    "sock_dir": str(root / "sock"),
-                    "log_file": str(root / "log"),
-                    "file_client": "local",
-                    "file_roots": {"base": [str(repo / "salt")]},
-                    "pillar_roots": {"base": [str(repo / "pillar"), str(repo / "tests" / "functional" / "site")]},
-                    "module_dirs": [str(repo / "_modules")],
-                    "states_dirs": [str(repo / "_states")],
-                    "idr_environment": "idr",
-                    "enable_fqdns_grains": False,
-                    "lazy_loader_strict_matching": True,
-                    "test": test,
-                }
-            )
+            opts = minion_opts(repo, tmp_path_factory.mktemp(minion_id), minion_id, os_family, test)
             # a name of its own: modules of two loaders with one name share their __opts__
             made[key] = Loaders(opts, loaded_base_name=f"salt_of_{len(made)}")
         return made[key]

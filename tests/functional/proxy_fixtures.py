@@ -5,14 +5,17 @@ import pytest
 from tests.functional.proxy_host import ProxyHost, failed
 
 
-@pytest.fixture(scope="module")
-def proxy_applied(_loaders_made, tmp_path_factory):
-    """A proxy with its states applied and nginx running, one for each file of tests. Its volume is there already."""
-    stub = tmp_path_factory.mktemp("roots")
+def proxy_opts(opts, stub):
+    """The options of a proxy's minion whose volume is there already."""
     (stub / "storage").mkdir()
     (stub / "storage" / "mounted.sls").write_text("the cache volume is mounted:\n  test.nop\n")
-    opts = _loaders_made("idr-proxy", "Debian", False).opts
-    opts = {**opts, "file_roots": {"base": [str(stub), *opts["file_roots"]["base"]]}}
+    return {**opts, "file_roots": {"base": [str(stub), *opts["file_roots"]["base"]]}}
+
+
+@pytest.fixture(scope="module")
+def proxy_applied(_loaders_made, tmp_path_factory):
+    """A proxy with its states applied and nginx running, one for each file of tests."""
+    opts = proxy_opts(_loaders_made("idr-proxy", "Debian", False).opts, tmp_path_factory.mktemp("roots"))
     with ProxyHost(opts, tmp_path_factory.mktemp("world")) as host:
         assert not failed(host.salt("state.apply", "nginx.configured"))
         host.start()

@@ -4,13 +4,19 @@ import os
 import subprocess
 
 import pytest
+import yaml
 
 from tests.functional.privately import private_mounts, shadow
+from tests.tables import REPO
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make accounts")
 
 KEYS = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJc0zQY0w8iKs1m1U1iFzGx5o0bQ8bW1m3v0fJ0XkQ8e ada@desk"]
-ADA = {"ada": {"fullname": "Ada of the IDR", "uid": 5101, "ssh_keys": KEYS}}
+# one that is always there, and every one of this repository's pillar
+OPERATORS = {
+    "ada": {"fullname": "Ada of the IDR", "uid": 5101, "ssh_keys": KEYS},
+    **yaml.safe_load((REPO / "pillar/common.sls").read_text())["base"]["operators"],
+}
 
 
 @pytest.fixture
@@ -30,20 +36,24 @@ def apply(loaders, tmp_path):
         yield apply_with
 
 
-def test_an_operator_comes_in_by_key_may_act_as_root_and_leaves(apply):
-    failed, changed = apply(operators=ADA, former_operators=[])
-    assert not failed, failed
-    assert "ada has an account" in changed
-    with open("/home/ada/.ssh/authorized_keys") as keys:
-        assert keys.read().split() == KEYS[0].split()
-    assert "(ALL) NOPASSWD: ALL" in subprocess.run(["sudo", "-l", "-U", "ada"], capture_output=True, text=True).stdout
-    assert apply(operators=ADA, former_operators=[]) == ([], [])
+@pytest.mark.parametrize("name", OPERATORS)
+def test_an_operator_comes_in_by_key_may_act_as_root_and_leaves(apply, name):
+    operator = OPERATORS[name]
+    uid, here = operator["uid"], {name: operator}
 
-    failed, changed = apply(operators={}, former_operators=["ada", "nobody-ever"])
+    failed, changed = apply(operators=here, former_operators=[])
     assert not failed, failed
-    assert not os.path.exists("/home/ada/.ssh/authorized_keys")
+    assert f"{name} has an account" in changed
+    with open(f"/home/{name}/.ssh/authorized_keys") as keys:
+        assert keys.read().split() == " ".join(operator["ssh_keys"]).split()
+    assert "(ALL) NOPASSWD: ALL" in subprocess.run(["sudo", "-l", "-U", name], capture_output=True, text=True).stdout
+    assert apply(operators=here, former_operators=[]) == ([], [])
+
+    failed, changed = apply(operators={}, former_operators=[name, "nobody-ever"])
+    assert not failed, failed
+    assert not os.path.exists(f"/home/{name}/.ssh/authorized_keys")
     with open("/etc/passwd") as accounts:
-        assert "ada:x:5101:5101:Ada of the IDR:/home/ada:/usr/sbin/nologin\n" in accounts.read()
+        assert f"{name}:x:{uid}:{uid}:{operator['fullname']}:/home/{name}:/usr/sbin/nologin\n" in accounts.read()
     with open("/etc/sudoers.d/idr-operators") as rules:
-        assert "ada" not in rules.read()
-    assert apply(operators={}, former_operators=["ada", "nobody-ever"]) == ([], [])
+        assert name not in rules.read()
+    assert apply(operators={}, former_operators=[name, "nobody-ever"]) == ([], [])

@@ -183,10 +183,3 @@ def test_packages_come_from_where_the_site_says(loaders):
     source = next(chunk for chunk in low if chunk["state"] == "pkgrepo")
     assert {key: source[key] for key in repository} == repository
     assert source["require_in"] == [{"pkg": "PostgreSQL is installed"}]
-
-
-def test_connections_suffice_for_omeros_pools(loaders):
-    for side in ("idr", "idr-a"):
-        postgresql = loaders(f"{side}-database").modules.pillar.get("postgresql", unmask=True)
-        omero = loaders(f"{side}-omero").modules.pillar.get("omero", unmask=True)
-        assert postgresql["pools"] == 3 * omero["database"]["poolsize"]

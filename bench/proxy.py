@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import platform
 import re
 import tempfile
 from pathlib import Path
@@ -27,12 +25,6 @@ http {{
     server {{ listen {OMERO}:8080; root /srv/pictures; location / {{ try_files /picture.jpg =404; }} }}
 }}
 """
-
-
-def machine() -> str:
-    """The machine that the figures are of."""
-    model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    return f"{platform.node()}: {os.cpu_count()} cores, {model[1] if model else platform.machine()}"
 
 
 @contextlib.contextmanager

@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import statistics
 
-from bench.proxy import THUMBNAIL, machine, proxy, serve_pictures
+from bench.machine import machine
+from bench.proxy import THUMBNAIL, proxy, serve_pictures
 from tests.functional.proxy_host import PROXY
 
 GOAL = 50

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import statistics
 
-from bench.proxy import THUMBNAIL, machine, proxy, serve_pictures, wrk
+from bench.machine import machine
+from bench.proxy import THUMBNAIL, proxy, serve_pictures, wrk
 from tests.functional.proxy_host import PROXY
 
 GOAL = 1.3

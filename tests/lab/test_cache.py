@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import email.utils
 import threading
+import time
 
 import pytest
 
@@ -95,6 +97,44 @@ def under_load(lab, path: str, seconds: int) -> dict[str, int]:
         done"""
     codes = lab.outside("bash", "-c", script, seconds=seconds + 60).stdout.split()
     return {code: codes.count(code) for code in set(codes)}
+
+
+def test_a_purge_by_expression_takes_what_it_names_and_nginx_counts_anew(lab, image):
+    other = f"/webgateway/render_thumbnail/{image}/"
+    for _ in range(2):
+        lab.get(details(image)), lab.get(other)
+    wanted = f"^/webclient/metadata_details/image/{image}/"
+    purged = lab.salt("idr-proxy", "nginx_cache.purge_matching", wanted)["idr-proxy"]
+    assert purged["omerometadata"]["keys"] == [details(image)]
+    assert lab.get(details(image)).cache == "MISS"
+    assert lab.get(other).cache == "HIT"
+    assert lab.salt("idr-proxy", "nginx_cache.stats")["idr-proxy"]["zones"]["omerometadata"]["gone_bytes"] > 0
+    done = lab.salt("idr-proxy", "nginx_cache.recount")["idr-proxy"]
+    assert lab.get(other).cache == "HIT"
+    assert lab.salt("idr-proxy", "nginx_cache.stats")["idr-proxy"]["zones"]["omerometadata"]["gone_bytes"] == 0
+    lab.sh("idr-proxy", f"timeout 60 sh -c 'while test -e /proc/{done['was']}; do sleep 0.2; done'")
+    assert lab.sh("idr-proxy", "systemctl show -p MainPID --value nginx") == str(done["is"])
+    lab.sh("idr-proxy", "systemctl reload nginx && systemctl is-active nginx")
+
+
+def test_the_site_is_closed_for_stored_pages_too_and_opens_by_itself(lab, image):
+    lab.get(details(image))
+    try:
+        closed = lab.salt("idr-proxy", "maintenance.on", "A test closes the site.", "minutes=1")["idr-proxy"]
+        page = lab.get(details(image))
+        assert (page.status, closed["seen"]) == (503, 503)
+        assert "A test closes the site." in page.body
+        end = email.utils.parsedate_to_datetime(page.headers["retry-after"]).timestamp()
+        assert 0 < end - time.time() <= 60
+        assert lab.get("/about/").status == 200
+        assert through_tunnel(lab, details(image)).status == 200
+        while page.status == 503 and time.time() < end + 20:       # nobody opens it
+            time.sleep(1)
+            page = lab.get(details(image))
+        assert page.cache == "HIT" and time.time() >= end
+        assert lab.salt("idr-proxy", "maintenance.status")["idr-proxy"]["closed"] is False
+    finally:
+        lab.salt("idr-proxy", "maintenance.off")
 
 
 def test_an_unknown_zone_is_refused_in_one_line(lab):

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from idr import commits, enrolment, on_server, site, topology, wheelhouse
+from idr import commits, enrolment, on_server, site, topology, values, wheelhouse
 from idr.errors import IdrError, Refused
 from idr.ssh import NoPython, Ssh, connections
 from idr.topology import Environment
@@ -77,7 +77,7 @@ def looked_at(name, replace, named, folder, tell):
     """
     environment = topology.read(name)
     found, problems = site.read(name, folder)
-    problems += wheelhouse.problems()
+    problems += values.problems(name, folder) + wheelhouse.problems()
     commit, unclean = commits.here()
     wanted = enrolment.Wanted(commit, wheelhouse.content_hash(), found.files, frozenset(replace))
     with connections(environment, found.known_hosts) as ssh:

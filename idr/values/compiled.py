@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import tempfile
 from pathlib import Path
 
@@ -18,8 +19,9 @@ def options_of_checkout(name, folder):
     with tempfile.TemporaryDirectory() as scratch:
         site = Path(scratch, "site")
         site.mkdir()
-        if (Path(folder) / "site.sls").exists():
-            (site / "site.sls").symlink_to((Path(folder) / "site.sls").absolute())
+        own = Path(folder, "site.sls").absolute()
+        if os.access(own, os.R_OK):
+            (site / "site.sls").symlink_to(own)
         yield salt.config.apply_master_config(
             {
                 "root_dir": scratch,

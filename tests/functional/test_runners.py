@@ -88,8 +88,8 @@ def test_salt_call_asks_no_master(salt_run, checkout):
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        (["idr", "aply=True"], "aply: unknown argument; it takes env, apply, replace, site"),
-        ([], "env: missing; it takes env, apply, replace, site"),
+        (["idr", "aply=True"], "aply: unknown argument; it takes env, apply, replace, commit, site"),
+        ([], "env: missing; it takes env, apply, replace, commit, site"),
         (["idr", "apply=please"], "apply: True or False, not 'please'"),
         (["idrr"], "idrr: there is no environment of that name; there is idr"),
         (["idr", "site=somewhere"], "site: has to be the absolute path of a directory that is there, not somewhere"),
@@ -108,6 +108,7 @@ def test_all_that_is_wrong_is_told_at_once(salt_run, unreachable, checkout):
     site = checkout.parent / "home/.config/idr/idr"
     site.mkdir(parents=True)
     site.chmod(0o755)
+    (site / "site.sls").write_text("nginx: {upstream: [idr-omer]}\n")
     stray = checkout / "salt/stray.sls"
     stray.write_text("{}\n")
     try:
@@ -116,7 +117,7 @@ def test_all_that_is_wrong_is_told_at_once(salt_run, unreachable, checkout):
         )
     finally:
         stray.unlink()
-        site.rmdir()
+        shutil.rmtree(site)
 
     assert done.returncode == 1
     problems = answer(done)["problems"]
@@ -125,6 +126,7 @@ def test_all_that_is_wrong_is_told_at_once(salt_run, unreachable, checkout):
         f"{checkout}: salt/stray.sls isn't committed, and a commit is what is installed: commit it, or take it away"
         in problems
     )
+    assert "idr-proxy: nginx.upstream[0]: idr-omer is no server with OMERO.web in the network idr" in problems
     assert "idr-proxy: unreachable by SSH: connect to host: No route" in problems
     assert "idr-omero: not looked at, since it's reached through idr-proxy" in problems
     assert any(problem.startswith("idr-omer: replace= names no server of idr") for problem in problems)

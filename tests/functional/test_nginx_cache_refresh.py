@@ -209,11 +209,11 @@ def test_a_back_end_that_fails_is_left_alone(proxy):
 
 def test_a_back_end_that_recovers_is_asked_as_before(proxy):
     written(proxy, [f"/mapr/{number}/" for number in range(160)])
-    proxy.answering(delay=0.2)
-    pid = proxy.begun("nginx_cache.refresh", file=FILE, concurrency=4, slow=0.1, patience=2)
+    proxy.answering(delay=0.5)
+    pid = proxy.begun("nginx_cache.refresh", file=FILE, concurrency=4, slow=0.3, patience=2)
     while len(proxy.asked()) < 30:
         time.sleep(0.05)
-    proxy.answering(delay=0.01)
+    proxy.answering(delay=0.1)
     assert proxy.ended(pid) == 0
     assert proxy.busiest() == 4
     assert len(proxy.asked()) > 100

@@ -15,6 +15,7 @@ import tempfile
 from salt.exceptions import CommandExecutionError, MinionError
 
 LONGEST = 3600  # seconds; gigabytes over a slow line
+LIMITS = {"MemoryLimit": "memory", "CpuCfsQuota": "processors", "PidsLimit": "processes"}  # as `docker info` has them
 OPTIONS = {
     "bridge": "com.docker.network.bridge.name",
     "mtu": "com.docker.network.driver.mtu",
@@ -111,6 +112,25 @@ def network_present(name, network, bridge, subnet, gateway, mtu):
     except CommandExecutionError as failure:
         return _state(name, False, str(failure), {})
     return _state(name, True, f"Network {network} was made{' anew' if found else ''}", changes)
+
+
+def limits_hold(name):
+    """
+    This server's kernel limits what containers take; where it can't, Docker starts them without a limit and only warns.
+
+    .. code-block:: yaml
+
+        users' containers can be limited:
+          docker_engine.limits_hold: []
+    """
+    try:
+        told = json.loads(_docker("info", "--format", "{{json .}}"))
+    except CommandExecutionError as failure:
+        return _state(name, None if __opts__["test"] else False, str(failure), {})
+    missing = [what for key, what in LIMITS.items() if not told.get(key)]
+    if missing:
+        return _state(name, False, f"This server's kernel can't limit {', '.join(missing)} (see `docker info`)", {})
+    return _state(name, True, "Memory, processors and processes of containers can be limited", {})
 
 
 def _settings(found):

@@ -43,6 +43,7 @@ JupyterHub is configured:
       - docker_engine: JupyterHub's image is here
       - docker_engine: the image of users' containers is here
       - docker_engine: users' containers have a network
+      - docker_engine: users' containers can be limited
       - file: JupyterHub can be drained
 
 JupyterHub's unit is in place:

@@ -26,3 +26,8 @@ users' containers have a network:
     - mtu: {{ docker.mtu }}       # Docker's own setting for it holds for its default bridge only
     - require:
       - service: Docker runs
+
+users' containers can be limited:
+  docker_engine.limits_hold:
+    - require:
+      - service: Docker runs

@@ -90,7 +90,8 @@ class Lab:
     def secrets(self, prefix: str) -> dict[str, dict[str, str]]:
         """One side's generated secrets, from the master's own files: asked through Salt, its logs would have them."""
         folder = f"/etc/idr/pillar/secrets/{prefix}"
-        read = [self.sh("idr-proxy", f"cat {folder}/{name}.sls") for name in ("database", "omero")]
+        names = ("database", "omero", *(["jupyterhub"] if prefix == "idr-a" else []))
+        read = [self.sh("idr-proxy", f"cat {folder}/{name}.sls") for name in names]
         return {group: words for text in read for group, words in yaml.safe_load(text)["secrets"].items()}
 
     def operator(self, *command: str, seconds: float = 900, check: bool = True):

@@ -17,8 +17,6 @@ from salt.exceptions import CommandExecutionError
 __virtualname__ = "omero"
 
 UNIT = "omero-server.service"
-PREFLIGHT = "/opt/omero/server/bin/preflight"
-DUMPS = "/data/database-dumps"
 ALLOWED = "omero:database:upgrade_allowed"
 
 
@@ -54,10 +52,10 @@ def upgrade_database(limit=3600, test=None):
 
     limit: seconds for the dump, and for the script
 
-    A dump is taken before to the data volume (/data/database-dumps) and read back whole. The script is one
-    transaction: it takes effect as a whole or not at all, whatever is killed meanwhile, and what the database says
-    afterwards is compared. Returns ``{from, to, dump, dump_bytes, seconds}``; with ``test=True`` ``{would: [str]}``
-    and ``refused: [str]``. There is nothing to do where the schema is right.
+    A dump is taken before to the data volume (/data/database-dumps) and read back whole. There are no backup sets yet
+    that could stand for it. The script is one transaction: it takes effect as a whole or not at all, whatever is killed
+    meanwhile, and what the database says afterwards is compared. Returns ``{from, to, dump, dump_bytes, seconds}``;
+    with ``test=True`` ``{would: [str], refused: [str]}``. There is nothing to do where the schema is right.
 
     Refused, with every reason at once: while OMERO.server runs or anybody else is in the database, where the schema
     is newer than the server or the release has no script from there, without room for the dump, and **unless pillar
@@ -75,12 +73,13 @@ def upgrade_database(limit=3600, test=None):
     if facts["there"] == facts["wanted"]:
         return {"would": []} if _is_test(test) else {"from": facts["there"], "to": facts["wanted"], "did": []}
     problems = _problems(facts)
-    dump = f"{DUMPS}/{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{facts['there'].replace(' ', '__')}.dump"
+    dump = f"{_dumps()}/{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{facts['there'].replace(' ', '__')}.dump"
     if _is_test(test):
-        steps = [f"pg_dump to {dump}", *_scripts(facts), f"check that the schema is {facts['wanted']}"]
         if problems:
             __context__["retcode"] = 1
-        return {"would": [] if problems else steps, "refused": problems}
+            return {"would": [], "refused": problems}
+        steps = [f"pg_dump to {dump}", *_scripts(facts), f"check that the schema is {facts['wanted']}"]
+        return {"would": steps, "refused": []}
     if problems:
         raise CommandExecutionError("\n".join(problems))
     began = time.monotonic()
@@ -134,9 +133,10 @@ def _problems(facts):
         told = ", ".join(sorted({f"{other['what'] or 'a client'} from {other['from']}" for other in others}))
         found.append(f"{_where()} is in use by {told}. Stop that first")
     [size] = query("select pg_database_size(current_database()) as bytes")
-    room = os.statvfs(os.path.dirname(DUMPS))
+    volume = os.path.dirname(_dumps())
+    room = os.statvfs(volume)
     if room.f_bavail * room.f_frsize < size["bytes"]:
-        found.append(f"{os.path.dirname(DUMPS)} has no room for a dump of {size['bytes']} bytes: make some")
+        found.append(f"{volume} has no room for a dump of {size['bytes']} bytes: make some")
     return found
 
 
@@ -157,7 +157,7 @@ def _run_script(script, limit, dump):
     """A script as one transaction, its own or, where it has none, one around it."""
     with open(script) as file:
         text = file.read()
-    marks = [len(re.findall(rf"(?im)^\s*{word}\s*;", text)) for word in ("begin", "commit")]
+    marks = [len(re.findall(rf"(?i)\b{word}\s*;", text)) for word in ("begin", "commit")]
     if marks not in ([0, 0], [1, 1]):
         raise CommandExecutionError(f"{script} isn't one transaction. Nothing was run. Have it looked at by a person")
     own = [] if marks == [1, 1] else ["--single-transaction"]
@@ -170,7 +170,7 @@ def _run_script(script, limit, dump):
 
 def _dump(path, limit):
     """A dump that was read back whole; a listing alone would be content with its first page."""
-    os.makedirs(DUMPS, mode=0o700, exist_ok=True)
+    os.makedirs(_dumps(), mode=0o700, exist_ok=True)
     with open(os.open(f"{path}.part", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         done = _as_omero(["pg_dump", "-w", "--format=custom"], limit, stdout=file)
         os.fsync(file.fileno())
@@ -183,8 +183,13 @@ def _dump(path, limit):
     os.rename(f"{path}.part", path)
 
 
+def _dumps():
+    return os.path.dirname(__salt__["pillar.get"]("omero:data:directory", unmask=True)) + "/database-dumps"
+
+
 def _schema():
-    done = _as_omero([PREFLIGHT, "schema"], 90)
+    preflight = os.path.dirname(_environment()["OMERODIR"]) + "/bin/preflight"
+    done = _as_omero([preflight, "schema"], 90)
     if done.returncode:
         raise CommandExecutionError(f"{_where()}: {_reason(done)}")
     return json.loads(done.stdout)

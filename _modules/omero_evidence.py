@@ -99,20 +99,22 @@ def _threads():
 
 
 def _pids(side):
+    """The processes of the unit's cgroup, in whichever hierarchy systemd uses here."""
     shown = subprocess.run(
-        ["systemctl", "show", "-P", "ControlGroup", UNITS[side]], capture_output=True, text=True, check=False
-    )
-    group = shown.stdout.strip()
-    found = []
+        ["systemctl", "show", "-p", "ControlGroup", UNITS[side]], capture_output=True, text=True, check=False
+    ).stdout
+    group = next((line.split("=", 1)[1] for line in shown.splitlines() if line.startswith("ControlGroup=")), "")
     if group in ("", "/"):
-        return found
-    for root in ("/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd"):
-        for path, _, files in os.walk(root + group):
-            if "cgroup.procs" in files:
-                with open(f"{path}/cgroup.procs") as lines:
-                    found += lines.read().split()
-        if found:
-            break
+        return []
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cgroup") as lines:
+                paths = [line.rstrip("\n").split(":", 2)[2] for line in lines]
+        except OSError:
+            continue  # it has ended meanwhile
+        if any(path == group or path.startswith(group + "/") for path in paths):
+            found.append(pid)
     return found
 
 

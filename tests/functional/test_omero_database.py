@@ -8,7 +8,10 @@ import tempfile
 
 import pytest
 
-BIN = "/usr/lib/postgresql/15/bin"
+from tests.functional.omero_fixtures import environment, sql
+
+pytest_plugins = ["tests.functional.omero_fixtures"]
+
 TABLES = """
 create table dbpatch (id serial, currentversion text, currentpatch int);
 insert into dbpatch (currentversion, currentpatch) values ('OMERO5.3', 0), ('OMERO5.4', 0);
@@ -21,80 +24,6 @@ insert into password values (0, 'vvFwuczAmpyoRC0Nsv8FCw==');
 """
 PUBLIC = {"user": "public", "pillar_key": "secrets:omero:public_password"}
 ROOT = {"user": "root", "pillar_key": "secrets:omero:root_password"}
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    """A PostgreSQL on a socket of its own that wants a password, and one database after another on it."""
-    if not os.path.exists(f"{BIN}/initdb"):
-        pytest.skip("no PostgreSQL 15 here")
-    with tempfile.TemporaryDirectory(prefix="omero-pg-") as made:
-        directory = pathlib.Path(made)
-        os.chown(directory, *_postgres())
-        directory.chmod(0o755)
-        password = directory / "password"
-        password.write_text("a:secret\n")
-        passfile = directory / "pgpass"
-        passfile.write_text("*:*:*:omero:a\\:secret\n")
-        passfile.chmod(0o600)
-        password.chmod(0o644)
-        _as_postgres(
-            f"{BIN}/initdb", "-D", f"{made}/data", "-U", "omero", "-A", "scram-sha-256", f"--pwfile={password}"
-        )
-        control = [
-            f"{BIN}/pg_ctl",
-            "-D",
-            f"{made}/data",
-            "-o",
-            f"-k {made} -c listen_addresses=",
-            "-l",
-            f"{made}/log",
-            "-w",
-        ]
-        _as_postgres(*control, "start")
-        yield {"host": made, "port": 5432, "user": "omero", "passfile": str(passfile)}
-        _as_postgres(*control, "-m", "immediate", "stop")
-
-
-def _postgres():
-    entry = subprocess.run(["id", "-u", "postgres"], capture_output=True, text=True, check=True).stdout.strip()
-    return int(entry), int(entry)
-
-
-def _as_postgres(*command):
-    subprocess.run(["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", *command], check=True, cwd="/",
-                   stdout=subprocess.DEVNULL)  # fmt: skip
-
-
-@pytest.fixture
-def database(cluster, request):
-    name = request.node.originalname[-60:]
-    made = {**cluster, "name": name}
-    sql({**cluster, "name": "postgres"}, f'create database "{name}"')
-    yield made
-    sql({**cluster, "name": "postgres"}, f'drop database "{name}" with (force)')
-
-
-def environment(database):
-    return {
-        "PATH": os.environ["PATH"],
-        "PGHOST": database["host"],
-        "PGPORT": "5432",
-        "PGDATABASE": database["name"],
-        "PGUSER": database["user"],
-        "PGPASSFILE": database["passfile"],
-    }
-
-
-def sql(database, text):
-    done = subprocess.run(
-        ["psql", "-X", "-w", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", text],
-        env=environment(database),
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
 
 
 def passwords(database):

@@ -13,6 +13,7 @@ from idr.values.kinds import (
     source,
     source_hash,
     text,
+    true_or_false,
     whole,
 )
 
@@ -45,7 +46,10 @@ MENU = mapping({"label": line, "default": each(line, least=1), "all": each(line)
 SHAPE = mapping(
     {
         "data": mapping({"directory": path, "gid": whole(1, 59999)}),
-        "database": mapping({"port": whole(1, 65535), "name": line, "user": line, "poolsize": whole(1)}),
+        "database": mapping(
+            {"port": whole(1, 65535), "name": line, "user": line, "poolsize": whole(1)},
+            {"upgrade_allowed": true_or_false},
+        ),
         "server": mapping(
             {
                 "heap": text("memory as Java writes it, e.g. 24G", r"[1-9][0-9]*[MG]"),

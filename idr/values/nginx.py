@@ -17,8 +17,7 @@ SHAPE = mapping(
             }
         ),
         "jupyter": mapping({"enabled": true_or_false, "port": whole(1, 65535)}),
-    },
-    {"maintenance": mapping({"retry_after": whole(1)})},
+    }
 )
 
 

@@ -1,4 +1,4 @@
-"""Writes a directory as an image of one layer, in an archive that `docker load` takes. The same files give the same image."""
+"""Writes a directory as an image of one layer, in an archive that `docker load` takes. Same files, same image."""
 
 import hashlib
 import io
@@ -7,7 +7,8 @@ import os
 import tarfile
 from pathlib import Path
 
-MOMENT = 1735689600   # of every file in the layer; when it was really made would make another image
+MOMENT, CREATED = 1735689600, "2025-01-01T00:00:00Z"   # of all in it: the real one would make another image each time
+LAYER = "layer.tar"
 
 
 def write(root, archive, name, config, architecture):
@@ -20,22 +21,23 @@ def write(root, archive, name, config, architecture):
 
     Returns the image's id. Owners and modes are kept; times, names of owners and extended attributes aren't.
     """
-    layer = Path(f"{archive}.layer")
-    with open(layer, "wb") as file:
+    with open(archive, "wb") as file:
+        file.seek(tarfile.BLOCKSIZE)   # the layer's entry comes here, once its size is known
         digest = _write_layer(Path(root), file)
-    described = _json({
-        "architecture": architecture, "os": "linux", "created": "2025-01-01T00:00:00Z", "config": config,
-        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
-        "history": [{"created": "2025-01-01T00:00:00Z", "created_by": "lab/jupyter"}],
-    })
-    image = hashlib.sha256(described).hexdigest()
-    manifest = _json([{"Config": f"{image}.json", "RepoTags": [name], "Layers": ["layer.tar"]}])
-    with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as tar:
-        for member, content in (("manifest.json", manifest), (f"{image}.json", described)):
-            tar.addfile(_plain(member, len(content)), io.BytesIO(content))
-        with open(layer, "rb") as file:
-            tar.addfile(_plain("layer.tar", layer.stat().st_size), file)
-    layer.unlink()
+        end = file.tell()
+        described = _json({
+            "architecture": architecture, "os": "linux", "created": CREATED, "config": config,
+            "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
+            "history": [{"created": CREATED, "created_by": "lab/jupyter"}],
+        })
+        image = hashlib.sha256(described).hexdigest()
+        manifest = _json([{"Config": f"{image}.json", "RepoTags": [name], "Layers": [LAYER]}])
+        file.seek(0)
+        file.write(_plain(LAYER, end - tarfile.BLOCKSIZE).tobuf(tarfile.USTAR_FORMAT))
+        file.seek(end)   # a tar's length is a multiple of a tar's blocks
+        with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+            for member, content in ((f"{image}.json", described), ("manifest.json", manifest)):
+                tar.addfile(_plain(member, len(content)), io.BytesIO(content))
     return f"sha256:{image}"
 
 

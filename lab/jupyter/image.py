@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 """
 Builds the image of the lab's JupyterHub: a Debian, JupyterHub in /opt/hub, and in /opt/user what users work with. It
 needs no Docker.
@@ -7,12 +6,11 @@ CLI:  python3 -m lab.jupyter.image build /var/cache/idr-lab/jupyter /var/cache/i
 """
 
 import argparse
+import ctypes
 import fcntl
 import hashlib
 import json
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -20,13 +18,25 @@ from lab import base
 from lab.jupyter import docker_archive
 from lab.omero import ice
 from lab.settings import CHECKOUT
-from lab.shell import run
+from lab.shell import LabError, run
 
 HERE = Path(__file__).resolve().parent
 NAME = "idr-lab/jupyter:1"
-PACKAGES = ("ca-certificates", "netbase", "node-configurable-http-proxy", "passwd", "procps", "python3", "tzdata")
-WITHOUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/i18n/*",
-           "/usr/share/bash-completion/*", "/usr/share/lintian/*")
+# usr-is-merged: instead of usrmerge, which brings all of Perl
+PACKAGES = ("ca-certificates", "netbase", "node-configurable-http-proxy", "passwd", "procps", "python3", "tzdata",
+            "usr-is-merged")
+MERGED = "/usr/share/mmdebstrap/hooks/merged-usr"
+# What no container of the lab reads: from packages of Debian, and of Python
+LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/i18n/*",
+            "/usr/share/bash-completion/*", "/usr/share/lintian/*", "/usr/share/nodejs/@types/*")
+DELETED = (
+    "opt/user/share/jupyterhub/static",   # JupyterHub's own pages
+    "opt/hub/share/jupyterhub/static/components/@fortawesome/fontawesome-free/[!cw]*",   # all but css and webfonts
+    "opt/*/**/*.map",
+    "opt/*/lib/python3*/site-packages/**/tests",
+    "opt/user/lib/python3*/site-packages/babel/locale-data/[!er]*",   # all but English and the root of all
+    "opt/user/lib/python3*/site-packages/jedi/third_party/typeshed/stubs",
+)
 USER = "jovyan"
 PATH = "/opt/user/bin:/opt/hub/bin:/usr/local/bin:/usr/bin:/bin"
 CONFIG = {
@@ -34,40 +44,37 @@ CONFIG = {
     "Env": [f"PATH={PATH}", f"HOME=/home/{USER}", "LANG=C.UTF-8", "SHELL=/bin/bash"],
 }
 PYTHONS = {"hub": "hub.lock", "user": "user.lock"}
-SPARED = ("opt/*/share/jupyterhub/static/components/@fortawesome/fontawesome-free/svgs*",
-          "opt/user/share/jupyterhub/static", "opt/*/lib/python3*/site-packages/**/tests")
+CLONE_NEWNS = 0x20000
 UV = CHECKOUT / "requirements-uv.lock"
 
 
 def build(dest, wheels):
     """
-    Write jupyter.tar into the directory DEST unless it is there, made by this recipe; takes about two minutes.
+    Write jupyter.tar into the directory DEST unless it is there, made by this recipe; takes one minute or two.
 
     wheels:  directory of the Ice wheel, which is built if it isn't there
 
     Returns the archive's path; beside it jupyter.json says the image's name and id.
     """
     dest.mkdir(parents=True, exist_ok=True)
-    archive, described = dest / "jupyter.tar", dest / "jupyter.json"
+    archive, told = dest / "jupyter.tar", dest / "jupyter.json"
     with open(dest / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         recipe = _recipe()
-        if _made_by(described) == recipe:
+        if archive.exists() and told.exists() and json.loads(told.read_text())["recipe"] == recipe:
             return archive
-        work = dest / "unfinished"
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir()
+        unfinished = dest / f"{archive.name}.part"
+        work = _workplace(dest / "work")
         root = work / "root"
         _debian(root)
         _pythons(root, work, wheels)
         _compile(root)
         architecture = run("dpkg", "--print-architecture").strip()
-        image = docker_archive.write(root, work / archive.name, NAME, CONFIG, architecture)
-        described.unlink(missing_ok=True)
-        (work / archive.name).rename(archive)
-        (work / described.name).write_text(json.dumps({"name": NAME, "id": image, "recipe": recipe}))
-        (work / described.name).rename(described)
-        shutil.rmtree(work)
+        image = docker_archive.write(root, unfinished, NAME, CONFIG, architecture)
+        told.unlink(missing_ok=True)
+        unfinished.rename(archive)
+        unfinished.write_text(json.dumps({"name": NAME, "id": image, "recipe": recipe}))
+        unfinished.rename(told)
     return archive
 
 
@@ -77,12 +84,20 @@ def described(dest):
     return {"name": told["name"], "id": told["id"]}
 
 
+def _workplace(directory):
+    """An empty directory in memory, seen by this process and its children only, and gone with them."""
+    directory.mkdir(exist_ok=True)
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNS):
+        raise OSError(ctypes.get_errno(), "no mount namespace of its own")
+    run("mount", "--make-rprivate", "/")
+    run("mount", "-t", "tmpfs", "-o", "mode=755", "building", directory)
+    return directory
+
+
 def _debian(root):
     options = [f"--include={','.join(PACKAGES)}", "--dpkgopt=force-unsafe-io",
-               *(f"--dpkgopt=path-exclude={path}" for path in WITHOUT)]
-    # a mount namespace, so that nothing stays mounted when this is killed
-    run("unshare", "--mount", "--propagation", "private",
-        "mmdebstrap", "--variant=essential", "--mode=root", "--format=directory", *options,
+               *(f"--dpkgopt=path-exclude={path}" for path in LEFT_OUT)]
+    run("mmdebstrap", "--variant=essential", "--mode=root", "--format=directory", f"--hook-dir={MERGED}", *options,
         f'--customize-hook=chroot "$1" useradd --create-home --user-group --uid 1000 --shell /bin/bash {USER}',
         base.codename(), root, "-", stdin="\n".join(base.sources()) + "\n",
         env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8",
@@ -98,11 +113,16 @@ def _pythons(root, work, wheels):
         run(*uv, "venv", "--relocatable", "--python", ice.PYTHON, root / "opt" / name)
         run(*uv, "pip", "install", "--python", root / "opt" / name / "bin/python", "--no-deps", "--require-hashes",
             "-r", HERE / lock)
-    run(*uv, "pip", "install", "--python", root / "opt/user/bin/python", "--no-deps", ice.wheel(wheels))
+    # By its name: of a file, uv would note the time in the image
+    run(*uv, "pip", "install", "--python", root / "opt/user/bin/python", "--no-deps", "--no-index",
+        "--find-links", ice.wheel(wheels).parent, "zeroc-ice==3.6.5")
     (root / "opt/user/bin/jupyterhub").unlink()   # it comes first in PATH, and can't spawn
-    for pattern in SPARED:
+    for pattern in DELETED:
         for path in root.glob(pattern):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
 
 def _compile(root):
@@ -114,14 +134,8 @@ def _compile(root):
 
 
 def _recipe():
-    parts = [base.sources(), [(path.name, path.read_text()) for path in
-                              (UV, HERE / "image.py", HERE / "docker_archive.py", *(HERE / lock for lock in PYTHONS.values()))]]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def _made_by(described):
-    """The recipe of what is there already, or None."""
-    return json.loads(described.read_text())["recipe"] if described.exists() else None
+    sources = [UV, *sorted(HERE.glob("*.py")), *sorted(HERE.glob("*.lock"))]
+    return hashlib.sha256(json.dumps([base.sources(), *(path.read_text() for path in sources)]).encode()).hexdigest()
 
 
 def main():
@@ -134,8 +148,8 @@ def main():
     asked = parser.parse_args()
     try:
         print(build(asked.dest, asked.wheels))
-    except ice.Missing as missing:
-        sys.exit(str(missing))
+    except (ice.Missing, LabError) as problem:
+        sys.exit(str(problem))
 
 
 if __name__ == "__main__":

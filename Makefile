@@ -66,4 +66,6 @@ lock:      ## resolve the pinned requirements anew, with hashes
 	$$compile requirements.in -o requirements.lock; \
 	$$compile requirements-build.in -c requirements.lock -o requirements-build.lock; \
 	$$compile requirements-dev.in -o requirements-dev.lock; \
-	sed -n '/^uv==/,/[^\\]$$/p' requirements-dev.lock > requirements-uv.lock
+	sed -n '/^uv==/,/[^\\]$$/p' requirements-dev.lock > requirements-uv.lock; \
+	$$compile lab/jupyter/hub.in -o lab/jupyter/hub.lock; \
+	$$compile --no-emit-package zeroc-ice lab/jupyter/user.in -o lab/jupyter/user.lock

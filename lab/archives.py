@@ -1,18 +1,24 @@
-"""What the downloads site offers: OMERO's archive and wheel, built beside everything else where the cache has none."""
+"""What the downloads site offers: archives of OMERO and JupyterHub, built beside all else where the cache has none."""
 
 import subprocess
 import time
 from pathlib import Path
 
 from lab import downloads
-from lab.settings import CACHE
+from lab.jupyter import image
+from lab.settings import CACHE, CHECKOUT
 from lab.shell import LabError
 
 OMERO = Path(__file__).with_name("omero")
 BUILT = CACHE / "omero"
-LOG = CACHE / "omero.log"
+JUPYTER = CACHE / "jupyter"
+LOG = CACHE / "archives.log"
 VERSION = "5.6.13-ice36"
-BUILDERS = {"server": ("archive.py", "build"), "ice_wheel": ("ice.py", "wheel")}
+BUILDERS = {
+    "OMERO's server": ("lab.omero.archive", "build", BUILT),
+    "the Ice wheel": ("lab.omero.ice", "wheel", BUILT),
+    "JupyterHub's image": ("lab.jupyter.image", "build", JUPYTER, BUILT),
+}
 LONGEST = 1200   # seconds; the wheel is minutes of compiling, and others compile meanwhile
 
 
@@ -21,9 +27,9 @@ def start():
     BUILT.mkdir(parents=True, exist_ok=True)
     with open(LOG, "w") as log:
         return {
-            name: subprocess.Popen(["nice", "-n", "10", "/usr/bin/python3", "-B", OMERO / script, verb, BUILT],
+            name: subprocess.Popen(["nice", "-n", "10", "/usr/bin/python3", "-B", "-m", *words], cwd=CHECKOUT,
                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True)
-            for name, (script, verb) in BUILDERS.items()
+            for name, words in BUILDERS.items()
         }
 
 
@@ -42,18 +48,21 @@ def offer(building):
     """
     Wait until all is built and put it on the downloads site.
 
-    Returns the pillar `omero` that installs it. Refuses, naming the log, what didn't build.
+    Returns the pillar that installs it, of `omero` and `jupyterhub`. Refuses, naming the log, what didn't build.
     """
     end = time.monotonic() + LONGEST
-    pillar = {}
+    offered = []
     for name, process in building.items():
         try:
             said, _ = process.communicate(timeout=max(0, end - time.monotonic()))
         except subprocess.TimeoutExpired:
-            raise LabError(f"OMERO's {name} isn't built after {LONGEST} s: see {LOG}") from None
+            raise LabError(f"{name} isn't built after {LONGEST} s: see {LOG}") from None
         if process.returncode:
-            raise LabError(f"OMERO's {name} wasn't built: see {LOG}")
-        pillar[name] = downloads.offer(Path(said.split()[-1]))
-    pillar["server"]["version"] = VERSION
-    pillar["server"]["packages"] = []   # no Java: the stand-in has a shim of it
-    return pillar
+            raise LabError(f"{name} wasn't built: see {LOG}")
+        offered.append(downloads.offer(Path(said.split()[-1])))
+    server, wheel, jupyter = offered
+    # no packages: Java is a shim in the stand-in
+    server |= {"version": VERSION, "packages": []}
+    jupyter |= image.described(JUPYTER)
+    return {"omero": {"server": server, "ice_wheel": wheel},
+            "jupyterhub": {"hub_image": jupyter, "user_image": dict(jupyter)}}

@@ -8,12 +8,23 @@ from lab import archives, base, check, downloads, hosts, machines, network, seat
 from lab.settings import PUBLIC_ADDRESS, STATE
 from lab.shell import LabError, run
 
-# What the lab has otherwise than production, besides where OMERO's archives are: a clock that isn't its own, and sizes
-# for hosts that share one machine.
+# What the lab has otherwise than production, besides where archives are: a clock that isn't its own, and sizes for
+# hosts that share one machine.
 SITE = {
     "base": {"own_clock": False},
     "postgresql": {"memory_mb": 1024},
     "omero": {"web": {"workers": 2}},
+}
+# With images there is a JupyterHub; nobody but the lab's seat can see it, so anyone there may log in.
+ANALYSIS = {
+    "jupyterhub": {
+        "authenticator": {"class": "shared-password", "config": {
+            "Authenticator": {"allow_all": True},
+            "SharedPasswordAuthenticator": {"user_password": "only-in-the-lab"},
+        }},
+        "limits": {"memory": "1G", "cpus": 1},
+    },
+    "nginx": {"jupyter": {"enabled": True}},
 }
 READY = """
 The IDR of this lab is at https://{public}/ on the lab's outside network. Try:
@@ -46,12 +57,16 @@ def up(bare=False):
     commit = _give_seat(here)
     downloads.up(here)
     if not bare and not archives.are_built(building):
-        seat.give_site(here.environment, SITE)   # enrolment needs nothing of OMERO, and takes minutes the first time
+        seat.give_site(here.environment, SITE)   # enrolment needs no archive, and takes minutes the first time
         _enrol(here, commit)
     began = time.monotonic()
-    omero = archives.offer(building)
-    say(f"OMERO's archives are on the downloads site ({time.monotonic() - began:.1f} s)")
-    seat.give_site(here.environment, {**SITE, "omero": {**SITE["omero"], **omero}})
+    offered = archives.offer(building)
+    say(f"the archives of OMERO and JupyterHub are on the downloads site ({time.monotonic() - began:.1f} s)")
+    seat.give_site(here.environment, {
+        **SITE, **ANALYSIS,
+        "omero": {**SITE["omero"], **offered["omero"]},
+        "jupyterhub": {**ANALYSIS["jupyterhub"], **offered["jupyterhub"]},
+    })
     if bare:
         say("the hosts are up, bare: lab/ctl status")
         return

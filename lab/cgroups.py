@@ -17,7 +17,7 @@ CTL = "ctl"
 
 def hierarchy():
     """Where this machine has the version 2 hierarchy mounted, alone or beside version 1; refuses when it hasn't."""
-    for line in Path("/proc/self/mounts").read_text().splitlines():
+    for line in _mounts():
         _, where, kind, *_ = line.split()
         if kind == "cgroup2":
             return Path(where)
@@ -31,8 +31,7 @@ def group(*names):
 
 def everywhere(path):
     """The group PATH, and the one of that name in each hierarchy of version 1, whether they are there or not."""
-    older = [Path(line.split()[1]) for line in Path("/proc/self/mounts").read_text().splitlines()
-             if line.split()[2] == "cgroup"]
+    older = [Path(line.split()[1]) for line in _mounts() if line.split()[2] == "cgroup"]
     return [path, *(root / path.relative_to(hierarchy()) for root in older)]
 
 
@@ -60,6 +59,10 @@ def end(path, seconds=30):
         for directory, _, _ in os.walk(same, topdown=False):
             # busy for a moment after the last process was reaped
             wait_until(f"{directory} goes", lambda directory=directory: _removed(directory), 10)
+
+
+def _mounts():
+    return Path("/proc/self/mounts").read_text().splitlines()
 
 
 def _removed(directory):

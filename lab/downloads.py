@@ -51,5 +51,7 @@ def offer(path: Path):
         unfinished.unlink(missing_ok=True)
         unfinished.hardlink_to(path)
         unfinished.rename(offered)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        unfinished.unlink(missing_ok=True)   # renaming does nothing where both are the same file already
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"source": f"http://{ADDRESS}/{path.name}", "source_hash": f"sha256={digest}"}

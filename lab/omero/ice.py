@@ -4,6 +4,7 @@
 CLI:  python3 lab/omero/ice.py wheel /var/cache/idr-lab/ice
 """
 import argparse
+import fcntl
 import glob
 import os
 import shutil
@@ -35,13 +36,22 @@ def wheel(dest):
     CLI:  python3 lab/omero/ice.py wheel /var/cache/idr-lab/ice
     """
     dest = Path(dest)
-    built = sorted(dest.glob("zeroc_ice-3.6.5-cp3*.whl"))
-    if built:
-        return built[0]
+    if found := _found(dest):
+        return found
     missing = [package for package, sign in NEEDS.items() if not glob.glob(sign)]
     if missing:
         raise Missing(f"the Ice wheel cannot be built without: apt-get install {' '.join(missing)}")
     dest.mkdir(parents=True, exist_ok=True)
+    with open(dest / ".ice.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _found(dest) or _built(dest)
+
+
+def _found(dest):
+    return next(iter(sorted(dest.glob("zeroc_ice-3.6.5-cp3*.whl"))), None)
+
+
+def _built(dest):
     with tempfile.TemporaryDirectory(dir=dest, prefix=".build-") as work:
         return _build(Path(work), dest)
 

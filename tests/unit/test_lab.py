@@ -1,10 +1,15 @@
 """What of the lab can be tested without one: what it reads, what it would start, and how it waits."""
 
+import hashlib
+import io
 import json
+import tarfile
+from pathlib import Path
 
 import pytest
 
-from lab import base, egress, hosts, keeper, leftovers, topology, volumes
+from lab import archives, base, cgroups, downloads, egress, hosts, keeper, leftovers, machines, topology, volumes
+from lab.jupyter import docker_archive, image
 from lab.shell import LabError, wait_until
 
 
@@ -91,6 +96,47 @@ def test_a_host_sees_each_volume_by_device_and_by_id():
     assert "--bind=/var/cache/x:/root/.cache" in command
 
 
+def test_only_a_host_that_limits_is_given_this_machine_s_controllers():
+    host = {"machine": "x", "hostname": "x", "directories": {}, "volumes": []}
+    memory = Path("/sys/fs/cgroup/memory")
+    shown = ["--tmpfs=/sys/fs/cgroup", "--bind=/sys/fs/cgroup/memory/idrlab/x:/sys/fs/cgroup/memory"]
+    assert not set(shown) & set(keeper.nspawn(host, "/root"))
+    assert [word for word in keeper.nspawn(host, "/root", {memory: memory / "idrlab/x"}) if word in shown] == shown
+
+
+def test_only_the_docker_server_limits(here, monkeypatch, tmp_path):
+    monkeypatch.setattr(machines, "made_on", lambda directory: ())
+    monkeypatch.setattr(machines, "_directories", lambda machine: {})
+    monkeypatch.setattr(volumes, "file_of", lambda volume: tmp_path)
+    assert [m.name for m in here.machines if machines.host(m).limits] == ["idr-a-dockermanager"]
+
+
+def test_a_limiting_host_has_its_own_groups_and_nothing_of_the_boot_before(tmp_path):
+    """As files: the groups of version 2 down to the host's, and one hierarchy of version 1 with a group left in it."""
+    group = tmp_path / "v2/idrlab/x"
+    group.mkdir(parents=True)
+    for directory in (group.parent.parent, group.parent, group):
+        (directory / "cgroup.controllers").write_text("hugetlb memory pids")
+    cpuset = tmp_path / "cpuset"
+    (cpuset / "idrlab/x/docker/5d1").mkdir(parents=True)
+    for name, value in (("cpuset.cpus", "0-1"), ("cpuset.mems", "0")):
+        (cpuset / name).write_text(value)
+        (cpuset / "idrlab/x" / name).write_text("")
+    assert keeper.let_limit(group, [cpuset]) == {cpuset: cpuset / "idrlab/x"}
+    assert (group / "cgroup.subtree_control").read_text() == "+pids"   # the last of those it asks for
+    assert not (cpuset / "idrlab/x/docker").exists()
+    assert (cpuset / "idrlab/x/cpuset.cpus").read_text() == "0-1"
+
+
+def test_a_group_that_version_2_no_longer_has_is_removed_from_the_other_hierarchies(tmp_path, monkeypatch):
+    mounts = [f"cgroup {tmp_path}/memory cgroup rw,memory", f"cgroup2 {tmp_path}/v2 cgroup2 rw"]
+    monkeypatch.setattr(cgroups, "_mounts", lambda: mounts)
+    (tmp_path / "memory/idrlab/x/docker/5d1").mkdir(parents=True)
+    (tmp_path / "memory/idrlab/y").mkdir()
+    cgroups.end(tmp_path / "v2/idrlab/x")
+    assert [path.name for path in (tmp_path / "memory/idrlab").iterdir()] == ["y"]
+
+
 def test_loop_devices_are_found_by_what_is_behind_them(monkeypatch, tmp_path):
     monkeypatch.setattr(volumes, "run", lambda *_: json.dumps({"loopdevices": [
         {"name": "/dev/loop1", "back-file": f"{tmp_path}/one"},
@@ -131,3 +177,80 @@ def test_waiting_is_bounded_and_says_for_what():
 def test_waiting_ends_at_once_when_it_is_pointless():
     with pytest.raises(LabError, match="it is so: the host is off"):
         wait_until("it is so", lambda: False, 60, lambda: "the host is off")
+
+
+@pytest.fixture
+def system(tmp_path):
+    """The root of a small system."""
+    (tmp_path / "root/usr/bin").mkdir(parents=True)
+    (tmp_path / "root/usr/bin/true").write_text("#!/bin/sh\n")
+    (tmp_path / "root/usr/bin/true").chmod(0o755)
+    (tmp_path / "root/bin").symlink_to("usr/bin")
+    return tmp_path / "root"
+
+
+def test_an_image_is_what_its_archive_says(system, tmp_path):
+    """By the rules that `docker load` goes by."""
+    named = docker_archive.write(system, tmp_path / "a.tar", "idr-lab/x:1", {"User": "nobody"}, "amd64")
+    with tarfile.open(tmp_path / "a.tar") as archive:
+        (manifest,) = json.load(archive.extractfile("manifest.json"))
+        config, layer = (archive.extractfile(name).read() for name in (manifest["Config"], *manifest["Layers"]))
+    assert named == f"sha256:{hashlib.sha256(config).hexdigest()}" == "sha256:" + manifest["Config"][:-len(".json")]
+    assert manifest["RepoTags"] == ["idr-lab/x:1"]
+    described = json.loads(config)
+    assert described["rootfs"]["diff_ids"] == [f"sha256:{hashlib.sha256(layer).hexdigest()}"]
+    assert (described["config"], described["architecture"], described["os"]) == ({"User": "nobody"}, "amd64", "linux")
+    with tarfile.open(fileobj=io.BytesIO(layer)) as files:
+        assert files.getnames() == ["bin", "usr", "usr/bin", "usr/bin/true"]
+        assert files.getmember("bin").linkname == "usr/bin"
+        assert files.getmember("usr/bin/true").mode == 0o755
+        assert files.extractfile("usr/bin/true").read() == b"#!/bin/sh\n"
+
+
+def test_the_same_files_give_the_same_image_and_others_another(system, tmp_path):
+    def archived():
+        return docker_archive.write(system, tmp_path / "a.tar", "idr-lab/x:1", {}, "amd64"), \
+            (tmp_path / "a.tar").read_bytes()
+
+    first = archived()
+    (system / "usr/bin/true").touch()
+    (system / "usr/bin/false").hardlink_to(system / "usr/bin/true")
+    (system / "usr/bin/false").unlink()
+    assert archived() == first
+    (system / "usr/bin/true").write_text("#!/bin/sh -e\n")
+    assert archived()[0] != first[0]
+
+
+def test_an_image_is_made_once_and_again_when_its_recipe_changes(tmp_path, monkeypatch):
+    made = []
+    for step in ("_debian", "_pythons", "_compile"):
+        monkeypatch.setattr(image, step, lambda *_: None)
+    monkeypatch.setattr(image, "_workplace", lambda directory: (made.append(1), (directory / "root").mkdir(
+        parents=True, exist_ok=True), directory)[-1])
+    monkeypatch.setattr(image, "run", lambda *_: "amd64")
+    recipe = ["one"]
+    monkeypatch.setattr(image, "_recipe", lambda: recipe[0])
+    for recipe[0], times in (("one", 1), ("one", 1), ("two", 2)):
+        assert image.build(tmp_path, tmp_path) == tmp_path / "jupyter.tar"
+        assert len(made) == times
+    (tmp_path / "jupyter.tar").unlink()
+    image.build(tmp_path, tmp_path)
+    assert len(made) == 3
+
+
+def test_what_is_offered_is_found_by_its_hash(tmp_path, monkeypatch):
+    monkeypatch.setattr(downloads, "DOWNLOADS", tmp_path / "site")
+    built = tmp_path / "jupyter.tar"
+    built.write_text("an image")
+    for _ in range(2):   # the second time it is the same file already
+        assert downloads.offer(built) == {"source": "http://198.51.100.3/jupyter.tar",
+                                          "source_hash": f"sha256={hashlib.sha256(b'an image').hexdigest()}"}
+        assert [path.name for path in (tmp_path / "site").iterdir()] == ["jupyter.tar"]
+
+
+def test_a_builder_that_fails_is_named_with_its_log(tmp_path, monkeypatch):
+    for name in ("BUILT", "LOG"):
+        monkeypatch.setattr(archives, name, tmp_path / name)
+    monkeypatch.setattr(archives, "BUILDERS", {"JupyterHub's image": ("lab.jupyter.nothing", "build")})
+    with pytest.raises(LabError, match=f"JupyterHub's image wasn't built: see {tmp_path}/LOG"):
+        archives.offer(archives.start())

@@ -14,7 +14,7 @@ from bench.proxy import THUMBNAIL, proxy, serve_pictures, wrk
 from tests.functional.proxy_host import PROXY
 
 GOAL = 1.3
-TURNS, SECONDS = 3, 2
+TURNS, SECONDS = 5, 2
 
 _BARE = """
 user www-data; worker_processes auto; pid /run/bare.pid; error_log /var/log/nginx/bare.log;
@@ -56,7 +56,9 @@ def main() -> None:
                     answered = wrk(host, f"{scheme}://{PROXY}:{port}{path}", SECONDS)
                     spent[side].append((cpu(host, pid_file) - before) / answered * 1e6)
             ours, bare = statistics.median(spent["ours"]), statistics.median(spent["bare"])
-            print(f"{scheme:8}{ours:17.1f} µs{bare:17.1f} µs{ours / bare:8.2f}")
+            # of one turn each, since what else this machine does weighs on both alike
+            ratio = statistics.median(one / other for one, other in zip(spent["ours"], spent["bare"], strict=True))
+            print(f"{scheme:8}{ours:17.1f} µs{bare:17.1f} µs{ratio:8.2f}")
 
 
 if __name__ == "__main__":

@@ -339,3 +339,75 @@ def test_status_tells_what_is_used(disks, storage, loaders):
         assert server.modules.data_volume.problems() == []
     finally:
         server.modules.saltutil.refresh_pillar()
+
+
+@pytest.fixture
+def freezing(disks, storage, loaders, tmp_path, monkeypatch):
+    """A mounted volume of a server, and what its systemd was asked to run; systemd itself is the lab's to show."""
+    disk = disks()
+    disk.volume["mount"] = MOUNT
+    storage(disk.volume)
+    asked = tmp_path / "asked"
+    asked.touch()
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "systemd-run").write_text(f'#!/bin/sh\necho "$@" >> {asked}\n')
+    (tmp_path / "bin" / "systemd-run").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+
+    def call(function, *arguments, volumes=(disk.volume,), test=False, **options):
+        server = loaders("idr-database", test=test)
+        server.modules.pillar.raw()["server"]["volumes"] = list(volumes)
+        try:
+            return getattr(server.modules.data_volume, function)(*arguments, **options)
+        finally:
+            server.modules.saltutil.refresh_pillar()
+
+    call.disk, call.asked = disk, asked.read_text
+    return call
+
+
+def test_a_rehearsed_freeze_asks_systemd_for_nothing(freezing):
+    assert freezing("freeze", 20, test=True) == {"would": [f"freeze {MOUNT} (database-db) for 20 s"]}
+    assert freezing.asked() == ""
+
+
+def test_a_freeze_is_bounded_and_thaws_by_whatever_ends_it(freezing):
+    assert freezing("freeze", 20)["database-db"]["unit"] == "idr-freeze-database-db.service"
+
+    asked = freezing.asked()
+    assert "RuntimeMaxSec=20" in asked
+    assert "ExecStartPre=/bin/sh" in asked and f"fsfreeze -f {MOUNT}" in asked
+    assert "ExecStopPost=" in asked and f"exec fsfreeze -u {MOUNT}" in asked
+
+
+@pytest.mark.parametrize("test", [False, True])
+@pytest.mark.parametrize("seconds", [0, -1, 61, 1.5, "20", None, True])
+def test_a_freeze_without_an_end_in_sight_is_refused(freezing, seconds, test):
+    with pytest.raises(Exception, match="A freeze lasts 1 to 60 seconds, not "):
+        freezing("freeze", seconds, test=test)
+    assert freezing.asked() == ""
+
+
+@pytest.mark.parametrize("test", [False, True])
+def test_what_cant_be_frozen_is_refused_and_nothing_beside_it_is_frozen(freezing, disks, test):
+    apart = disks("apart", size=SMALL).volume | {"name": "apart", "mount": "/srv/apart"}
+    below = freezing.disk.volume | {"name": "below", "mount": MOUNT}
+
+    with pytest.raises(Exception, match="apart can't be frozen: it isn't mounted on /srv/apart"):
+        freezing("freeze", volumes=[below, apart], test=test)
+    with pytest.raises(Exception, match="idr-database has no volume omero-data: database-db"):
+        freezing("freeze", volume="omero-data", test=test)
+    # what Salt and systemd write to has to go on
+    run("mount", "--bind", MOUNT, "/tmp")
+    try:
+        with pytest.raises(Exception, match="database-db can't be frozen: /tmp is on it"):
+            freezing("freeze", test=test)
+    finally:
+        run("umount", "/tmp")
+    assert freezing.asked() == ""
+
+
+@pytest.mark.parametrize("test", [False, True])
+def test_a_thaw_of_what_wasnt_frozen_is_refused(freezing, test):
+    with pytest.raises(Exception, match="no volume is frozen or was since a thaw"):
+        freezing("thaw", test=test)

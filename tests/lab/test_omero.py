@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from .conftest import PUBLIC
@@ -77,3 +79,113 @@ def test_web_login_through_a_tunnel_works_and_leaves_nothing_in_the_cache(lab):
     session = said.split()[-1]
     stored = lab.exec("idr-proxy", "grep", "-rlE", f"{session}|^Set-Cookie:", "/var/cache/nginx", check=False)
     assert stored.stdout == "", "a private answer is in the public cache"
+
+
+SIDE = "idr-a-omero"  # nobody outside notices when that one is down
+IMPORTER = """
+import time, omero
+client = omero.client("127.0.0.1", 4064)
+client.setAgent("OMERO.importer")
+client.createSession("root", open("/dev/stdin").read())
+print("open", flush=True)
+time.sleep(300)
+"""
+
+
+def on_server(lab, function, *arguments, check=True):
+    said = lab.exec(SIDE, "salt-call", "--out=json", f"omero.{function}", *arguments, check=False, seconds=400)
+    if check:
+        assert said.stdout, said.stderr
+        return json.loads(said.stdout)["local"]
+    return said
+
+
+@pytest.fixture
+def importer(lab):
+    """A client with the importer's name that has really logged in on the analysis side."""
+    password = lab.secrets("idr-a")["omero"]["root_password"]
+    start = f"""
+        cat > /run/importer.py <<'END'
+{IMPORTER}END
+        chmod 644 /run/importer.py; umask 077; cat > /run/importer.in; chown omero-server /run/importer.in
+        systemd-run --quiet --unit=lab-importer --uid=omero-server -p StandardInput=file:/run/importer.in \
+            -p StandardOutput=file:/run/importer.out /opt/omero/server/venv3/bin/python /run/importer.py
+        for i in $(seq 30); do grep -q open /run/importer.out && exit 0; sleep 1; done; exit 1"""
+    lab.sh(SIDE, start, stdin=password)
+    yield
+    lab.sh(SIDE, "systemctl stop lab-importer; rm -f /run/importer.*")
+
+
+def test_an_import_holds_a_restart_until_it_is_named(lab, importer):
+    before = lab.sh(SIDE, "systemctl show -P MainPID omero-server")
+
+    refused = on_server(lab, "restart", "server", check=False)
+
+    assert refused.returncode != 0
+    assert "An import runs: root since" in refused.stderr and "even_if=busy" in refused.stderr
+    assert lab.sh(SIDE, "systemctl show -P MainPID omero-server") == before
+    done = on_server(lab, "restart", "server", "even_if=busy")
+    assert "An import runs: root since" in done["even_if"]["busy"]
+    assert any(one["agent"] == "OMERO.importer" for one in done["activity"]["sessions"])
+    assert lab.sh(SIDE, "systemctl show -P MainPID omero-server") != before
+    assert on_server(lab, "status")["ready"]
+
+
+def test_what_was_set_by_hand_shows_and_is_gone_after_a_restart(lab):
+    lab.sh(SIDE, "OMERODIR=/opt/omero/web/OMERO.web omero config set omero.web.wsgi_timeout 61")
+    try:
+        said = on_server(lab, "config_diff", check=False)
+        assert said.returncode == 1
+        changed = json.loads(said.stdout)["local"]["web"]["changed"]
+        assert changed == {"omero.web.wsgi_timeout": {"written": "60", "loaded": "61"}}
+    finally:
+        on_server(lab, "restart", "web")
+    assert on_server(lab, "config_diff", check=False).returncode == 0
+
+
+# What dies, and while the unit is in which state: Salt's job, systemctl, the grid's node, Blitz
+CUT_OFF = {
+    "the job while it stops": ("deactivating", "kill -KILL -- -$job"),
+    "the job while it starts": ("activating", "kill -KILL -- -$job"),
+    "what starts it": ("activating", "systemctl kill --signal=KILL omero-server"),
+    "what stops it": ("deactivating", "systemctl kill --signal=KILL omero-server"),
+}
+
+
+@pytest.mark.parametrize("who", CUT_OFF)
+def test_a_restart_cut_off_is_told_truly_and_mended_by_another(lab, who):
+    state, deed = CUT_OFF[who]
+    lab.sh(
+        SIDE,
+        f"""setsid salt-call omero.restart server > /dev/null 2>&1 & job=$!
+        for i in $(seq 900); do [ $(systemctl show -P ActiveState omero-server) = {state} ] && break; sleep 0.1; done
+        {deed}; wait || true
+        for i in $(seq 900); do
+            case $(systemctl show -P ActiveState omero-server) in active|inactive|failed) break ;; esac; sleep 0.1
+        done; sleep 3""",
+        seconds=300,
+    )
+    told = on_server(lab, "status")
+    active = lab.sh(SIDE, "systemctl show -P ActiveState omero-server")
+    assert told["server"]["active"] == active
+    page = "curl -s -o /dev/null -w '%{http_code}' 'http://127.0.0.1/webclient/userdata/?experimenter=-1' || true"
+    assert told["ready"] == (active == "active" and lab.sh(SIDE, page) == "200"), told
+    if "job" not in who:
+        assert not told["ready"] and told["problems"], told
+
+    on_server(lab, "restart", "server")
+
+    assert on_server(lab, "status")["ready"]
+
+
+def test_a_dead_grid_is_told_and_what_it_said_is_kept(lab):
+    lab.sh(SIDE, "pkill -KILL -f 'servers/Blitz-0/config' ; systemctl kill --signal=STOP omero-server")
+    try:
+        told = on_server(lab, "status")
+        assert not told["ready"] and not told["server"]["session"]
+        kept = on_server(lab, "keep_evidence", "server")
+        assert kept["files"]["Blitz-0.log"] > 0 and kept["files"]["processes"] > 0
+    finally:
+        lab.sh(SIDE, "systemctl kill --signal=KILL omero-server; sleep 2")
+        on_server(lab, "restart")
+    assert on_server(lab, "status")["ready"]

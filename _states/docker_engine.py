@@ -146,8 +146,9 @@ def _difference(there, wanted):
 def _load(image):
     """Fetch an archive, look into it before Docker does, and let Docker load it."""
     with tempfile.TemporaryDirectory(prefix="docker-image-", dir=__opts__["cachedir"]) as directory:
-        archive = os.path.join(directory, "image.tar")
-        if not __salt__["cp.get_url"](image["source"], archive):
+        # of a file:// it is the file itself
+        archive = __salt__["cp.get_url"](image["source"], os.path.join(directory, "image.tar"))
+        if not archive:
             raise CommandExecutionError(f"{image['source']} can't be fetched")
         _check(archive, image)
         _docker("load", "--quiet", "--input", archive)

@@ -30,6 +30,7 @@ JupyterHub can be drained:
     - source: salt://jupyterhub/files/draining.py
     - mode: '0600'
     - require:
+      - sls: jupyterhub.given
       - file: JupyterHub's configuration is its own to read
 
 JupyterHub is configured:

@@ -4,17 +4,20 @@
 {%- from 'jupyterhub/map.jinja' import jupyterhub, network with context %}
 include:
   - docker.running
+  - jupyterhub.given
 
 JupyterHub's image is here:
   docker_engine.image_present:
     - image: {{ jupyterhub.hub_image | json }}
     - require:
+      - sls: jupyterhub.given
       - service: Docker runs
 
 the image of users' containers is here:
   docker_engine.image_present:
     - image: {{ jupyterhub.user_image | json }}
     - require:
+      - sls: jupyterhub.given
       - service: Docker runs
 
 users' containers have a network:

@@ -1,7 +1,7 @@
 # JupyterHub runs in a container under systemd, restarted when its image, its unit or its configuration changed. Users'
 # containers go on meanwhile, and their pages find their kernels again.
-{%- from 'jupyterhub/map.jinja' import wanted with context %}
-{%- if wanted %}
+{%- from 'jupyterhub/map.jinja' import jupyterhub with context %}
+{%- if jupyterhub.hub_image or jupyterhub.user_image %}
 include:
   - jupyterhub.configured
   - firewall.running

@@ -11,6 +11,8 @@ import os
 import sys
 
 REHEARSALS = "/var/cache/salt/rehearsal"
+FILE_ROOT = "/srv/idr/current/salt"
+SYNC = 60  # seconds
 SHORTEST = 7  # characters of a secret; the analysis side's password `public` is a word of every OMERO setting
 CONSEQUENCE = "One or more requisite failed"  # of a state that fails because another one does
 
@@ -96,29 +98,37 @@ def masked(value, secrets):
 
 def answering(asked):
     """Which of these minions answer the master now."""
-    return sorted(id_ for id_, answer in _ask(asked["minions"], "test.ping", 10).items() if answer is True)
+    answers = _ask(asked["minions"], ["test.ping"], 10)
+    return sorted(id_ for id_, answer in answers.items() if answer == {"test.ping": True})
 
 
 def sync(asked):
     """Bring the minions this release's own modules; returns what each got that it hadn't."""
-    answers = _ask(asked["minions"], "saltutil.sync_all", 60)
-    silent = sorted(set(asked["minions"]) - answers.keys())
+    # of the kinds that there are: sync_all asks for 18 of them, each with a login at the master
+    kinds = [f"saltutil.sync{folder}" for folder in sorted(os.listdir(FILE_ROOT)) if folder.startswith("_")]
+    return brought(asked["minions"], _ask(asked["minions"], kinds, SYNC))
+
+
+def brought(minions, answers):
+    """What each minion got, from its answers by function; ends with who didn't answer, or couldn't."""
+    silent = sorted(set(minions) - answers.keys())
     if silent:
-        sys.exit(f"{', '.join(silent)} didn't take this release's modules within 60 s")
-    brought = {}
-    for id_, got in answers.items():
-        if not isinstance(got, dict):
-            sys.exit(f"{id_} can't take this release's modules: {str(got).strip().splitlines()[-1]}")
-        brought[id_] = sorted(name for names in got.values() for name in names)
-    return {id_: names for id_, names in brought.items() if names}
+        sys.exit(f"{', '.join(silent)} didn't take this release's modules within {SYNC} s")
+    got = {}
+    for id_, said in answers.items():
+        for names in said.values() if isinstance(said, dict) else [said]:
+            if not isinstance(names, list):
+                sys.exit(f"{id_} can't take this release's modules: {str(names).strip().splitlines()[-1]}")
+            got[id_] = sorted([*got.get(id_, ()), *names])
+    return {id_: names for id_, names in got.items() if names}
 
 
-def _ask(minions, function, seconds):
-    """What each minion answered within that time, by id; who is silent isn't in it."""
+def _ask(minions, functions, seconds):
+    """What each minion answered within that time, by id and function; who is silent isn't in it."""
     import salt.client
 
     with salt.client.LocalClient() as client:
-        return client.cmd(minions, function, tgt_type="list", timeout=seconds)
+        return client.cmd(minions, functions, [[] for _ in functions], tgt_type="list", timeout=seconds)
 
 
 if __name__ == "__main__":

@@ -155,8 +155,8 @@ def ssh_config(env, user=None, **kwargs):
 @door
 def check(env=None, **kwargs):
     """
-    Find everything that keeps an environment from a deploy, on its master: values of pillar that can't be meant, servers
-    that don't answer, states that don't render, data volumes that can't be used as they are.
+    Find everything that keeps an environment from a deploy, on its master: values of pillar that can't be meant,
+    servers that don't answer, states that don't render, data volumes that can't be used as they are.
 
     env:  the environment; the master's own unless given
 

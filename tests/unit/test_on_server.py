@@ -55,11 +55,8 @@ def test_passwords_are_made_once_and_are_roots_alone(root):
     assert json.loads((root / "pillar/secrets/idr-a/omero.sls").read_text()) == {
         "secrets": {"omero": {"public_password": "public"}}
     }
-    assert [mode(root / path) for path in ("pillar/secrets", "pillar/secrets/idr", "pillar/secrets/idr/database.sls")] == [
-        0o700,
-        0o700,
-        0o600,
-    ]
+    paths = ("pillar/secrets", "pillar/secrets/idr", "pillar/secrets/idr/database.sls")
+    assert [mode(root / path) for path in paths] == [0o700, 0o700, 0o600]
 
 
 def test_facts_tell_which_passwords_there_are_and_never_what_they_are(root):

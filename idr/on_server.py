@@ -292,7 +292,7 @@ def deploy(asked, _stream):
     """Begin `orch.deploy` in a unit of its own, which nothing of who asked can end; returns where its report goes."""
     DEPLOYS.mkdir(mode=0o700, parents=True, exist_ok=True)
     report = DEPLOYS / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{asked['commit']}.json"
-    began = {"report": str(report), "offset": EVENTS.stat().st_size if EVENTS.exists() else 0}
+    began = {"report": str(report), "offset": _now()}
     _run(
         "systemd-run", "--quiet", "--collect", f"--unit={DEPLOY}", f"--description={report}", "--property=UMask=0077",
         f"--property=StandardOutput=file:{report}",
@@ -313,10 +313,11 @@ def _deploy():
 
 def progress(asked, _stream):
     """
-    What servers began and ended since an offset in the record of events, as soon as there is something to tell, and the
-    report once the deploy has ended.
+    What servers began and ended since an offset in the record of events (None: from now on), as soon as there is
+    something to tell, and the report once the deploy has ended.
     """
-    offset, until = asked["offset"], time.monotonic() + PATIENCE
+    offset = _now() if asked["offset"] is None else asked["offset"]
+    until = time.monotonic() + PATIENCE
     while True:
         going_on = _deploy() == asked["report"]  # asked first, so that no event comes after the last look
         events, offset = _events(offset)
@@ -327,10 +328,18 @@ def progress(asked, _stream):
     return {"events": events, "offset": offset, "report": report}
 
 
+def _now():
+    """Where the record of events ends."""
+    return EVENTS.stat().st_size if EVENTS.exists() else 0
+
+
 def _events(offset):
     """Highstates that began or ended, from an offset in the record on; and the offset of the next look."""
-    if EVENTS.stat().st_size < offset:  # rotated
+    size = _now()
+    if size < offset:  # rotated
         offset = 0
+    if size == offset:
+        return [], offset
     with open(EVENTS, "rb") as record:
         record.seek(offset)
         whole = record.read().rpartition(b"\n")[0]

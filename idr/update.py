@@ -70,7 +70,7 @@ def update(name, apply, named, even_if, folder, tell):
             raise Refused([f"a deploy of this commit is going on. To follow it: {how}"])
         if seen.deploying:
             tell("following the deploy of this commit that is going on")
-            began = {"report": seen.deploying, "offset": None}
+            began = {"report": seen.deploying, "offset": None}  # what it did until now was told to somebody
             return Update([], [], Rehearsal(), follow(seen, began, tell))
         _has_to_be_enrolled(seen)
         carried = _carried(seen)
@@ -195,11 +195,12 @@ def _told(event):
 
 def outcome(path, text):
     """How a deploy ended, from its report: the returned JSON of `state.orchestrate`."""
-    found = re.search(r"^\{", text, re.MULTILINE)
-    if not found:
-        said = (text.strip() or "no output").splitlines()[-1]
+    begin = re.search(r"^\{", text, re.MULTILINE)
+    try:
+        report, _ = json.JSONDecoder().raw_decode(text, begin.start() if begin else 0)
+    except json.JSONDecodeError:  # it was killed
+        said = (text.strip() or "no output").splitlines()[-1].strip()
         return Deployed(path, {}, [f"it ended without a report: {said} (journalctl -u idr-deploy)"])
-    report = json.loads(text[found.start() :])
     changed, failed = {}, []
     for answer in report["data"].values():
         if not isinstance(answer, dict):  # it didn't come to its steps

@@ -1,4 +1,4 @@
-"""The daily change, at the operator's seat: planned, carried to the servers, taken back; and a hand edit that is undone."""
+"""The daily change at the operator's seat: planned, carried to the servers, taken back; and a hand edit undone."""
 
 import json
 import re
@@ -15,7 +15,11 @@ sed -i '0,/^    config: {} /s//    config: {omero.search.batch: "4999"} /' pilla
 git -c user.name=ada -c user.email=ada@example.org commit -qam 'A redirect and a property'
 """
 JOURNALD = "/etc/systemd/journald.conf.d/idr.conf"
-SERVING = "readlink /srv/idr/current; find /etc/idr/pillar /etc/salt -type f -printf '%p %T@\\n' | sort; ls /var/log/idr/deploys"
+SERVING = """
+readlink /srv/idr/current
+find /etc/idr/pillar /etc/salt -type f -printf '%p %T@\\n' | sort
+ls /var/log/idr/deploys
+"""
 
 
 def run(lab, function, *words):

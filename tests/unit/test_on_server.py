@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import stat
 import tarfile
 
@@ -120,3 +121,99 @@ def test_a_release_that_is_cut_off_on_its_way_changes_nothing(root):
         on_server.install_release({"commit": "two"}, io.BytesIO(tar(file="2" * 4000).read()[:1500]))
 
     assert (root / "srv/current/file").read_text() == "1"
+
+
+def candidate(commit, stream, **kwargs):
+    on_server.bring_candidate({"commit": commit, "site": {}, "secrets": {}, **kwargs}, stream)
+
+
+def test_a_candidate_is_beside_the_release_and_brings_only_what_will_be_otherwise(root):
+    on_server.install_release({"commit": "one"}, tar(file="1"))
+    on_server.make_secrets({"secrets": {"idr/omero": {"root_password": None}}}, None)
+    here = (root / "pillar/secrets/idr/omero.sls").read_text()
+    (root / "file_lists").mkdir()
+    for name in ("base.p", "next.p", "next.w"):
+        (root / "file_lists" / name).touch()
+
+    missing = {"idr/omero": {"root_password": None, "public_password": None}}
+    candidate("two", tar(file="2"), site={f"{root}/pillar/site.sls": "a: 1\n"}, secrets=missing)
+
+    assert ((root / "srv/current/file").read_text(), (root / "srv/next/file").read_text()) == ("1", "2")
+    assert on_server.candidate({}, None) == "two"
+    assert [path.name for path in (root / "file_lists").iterdir()] == ["base.p"]
+    assert (root / "pillar/secrets/idr/omero.sls").read_text() == here
+    passwords = json.loads((root / "next_pillar/secrets/idr/omero.sls").read_text())["secrets"]["omero"]
+    assert passwords["root_password"] == json.loads(here)["secrets"]["omero"]["root_password"]
+    assert len(passwords["public_password"]) == 40
+    assert (root / "next_pillar/site.sls").read_text() == "a: 1\n" and mode(root / "next_pillar") == 0o700
+
+    candidate("one", io.BytesIO())
+    assert list((root / "next_pillar").iterdir()) == []
+
+
+def test_old_releases_are_forgotten_but_never_one_in_use(root):
+    for number in range(9):
+        on_server.install_release({"commit": f"r{number}"}, tar(file="x"))
+        os.utime(root / f"srv/releases/r{number}", (number, number))
+    candidate("r3", io.BytesIO())
+    on_server.install_release({"commit": "r0"}, tar(file="x"))
+
+    there = sorted(path.name for path in (root / "srv/releases").iterdir())
+    assert there == ["r0", "r3", "r4", "r5", "r6", "r7", "r8"]
+
+
+def record(path, *events):
+    with open(path, "a") as file:
+        file.writelines(json.dumps({"tag": tag, "data": data}) + "\n" for tag, data in events)
+
+
+def test_progress_is_what_servers_began_and_ended_since_the_last_look(root, monkeypatch):
+    events, report = root / "events.jsonl", root / "report.json"
+    monkeypatch.setattr(on_server, "EVENTS", events)
+    monkeypatch.setattr(on_server, "_deploy", lambda: str(report))
+    record(events, ("salt/job/1/new", {"fun": "state.highstate", "minions": ["of before"]}))
+    asked = {"report": str(report), "offset": events.stat().st_size}
+    states = {"a": {"changes": {"x": 1}, "result": True}, "b": {"changes": {}, "result": False}}
+    record(
+        events,
+        ("salt/job/2/new", {"fun": "state.highstate", "minions": ["idr-omero"]}),
+        ("salt/job/3/new", {"fun": "test.ping", "minions": ["idr-omero"]}),
+        ("salt/job/2/ret/idr-omero", {"fun": "state.highstate", "id": "idr-omero", "return": states}),
+    )
+    with open(events, "a") as file:
+        file.write('{"tag": "half')
+
+    said = on_server.progress(asked, None)
+
+    assert said["events"] == [
+        {"began": ["idr-omero"]},
+        {"ended": "idr-omero", "states": 2, "changed": 1, "failed": 1},
+    ]
+    assert said["report"] is None
+    report.write_text("the report")
+    monkeypatch.setattr(on_server, "_deploy", lambda: None)
+    said = on_server.progress({**asked, "offset": said["offset"]}, None)
+    assert (said["events"], said["report"]) == ([], "the report")
+
+
+def test_who_joins_later_is_told_what_comes_from_then_on(root, monkeypatch):
+    monkeypatch.setattr(on_server, "EVENTS", root / "events.jsonl")
+    monkeypatch.setattr(on_server, "PATIENCE", 0)
+    monkeypatch.setattr(on_server, "_deploy", lambda: "report")
+    assert on_server.progress({"report": "report", "offset": None}, None)["events"] == []
+    record(on_server.EVENTS, ("salt/job/2/new", {"fun": "state.highstate", "minions": ["idr-omero"]}))
+
+    said = on_server.progress({"report": "report", "offset": None}, None)
+
+    assert (said["events"], said["offset"]) == ([], on_server.EVENTS.stat().st_size)
+
+
+def test_a_rotated_record_is_read_from_its_beginning(root, monkeypatch):
+    events = root / "events.jsonl"
+    monkeypatch.setattr(on_server, "EVENTS", events)
+    monkeypatch.setattr(on_server, "_deploy", lambda: "report")
+    record(events, ("salt/job/2/new", {"fun": "state.highstate", "minions": ["idr-omero"]}))
+
+    said = on_server.progress({"report": "report", "offset": 10_000}, None)
+
+    assert said["events"] == [{"began": ["idr-omero"]}]

@@ -133,6 +133,57 @@ def test_all_that_is_wrong_is_told_at_once(salt_run, unreachable, checkout):
     assert all(line.endswith(" facts") for line in (unreachable / "asked").read_text().splitlines())
 
 
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["idr", "appply=True"], "appply: unknown argument; it takes env, apply, commit, even_if, site"),
+        (["idr", "even_if=yes-I-mean-it"], "even_if: only `failing` can be said, not yes-I-mean-it"),
+        (["idrr"], "idrr: there is no environment of that name; there is idr"),
+    ],
+)
+def test_an_update_with_a_mistake_in_its_arguments_asks_nobody(salt_run, unreachable, words, problem):
+    done = salt_run("salt-run", "--out=json", "environment.update", *words, path=unreachable)
+
+    assert done.returncode == 1
+    assert answer(done)["problems"] == [problem]
+    assert not (unreachable / "asked").exists()
+
+
+def test_an_update_that_reaches_nobody_is_refused_and_has_only_looked(salt_run, unreachable):
+    done = salt_run("salt-run", "--out=json", "environment.update", "idr", "apply=True", path=unreachable)
+
+    assert done.returncode == 1
+    assert "idr-proxy: unreachable by SSH: connect to host: No route" in answer(done)["problems"]
+    assert (unreachable / "asked").read_text().splitlines()[-1].endswith(" facts")
+
+
+def test_an_environment_that_nobody_reaches_is_shown_as_a_table_and_as_a_failure(salt_run, unreachable):
+    done = salt_run("salt-run", "environment.show", "idr", path=unreachable)
+
+    assert done.returncode == 1
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines if "192.168." in line] == [
+        "idr-proxy", "idr-omero", "idr-database", "idr-a-omero", "idr-a-database", "idr-a-dockermanager",
+    ]  # fmt: skip
+    assert "idr-proxy: unreachable by SSH: connect to host: No route" in lines
+    assert "idr-omero: not looked at, since it's reached through idr-proxy" in lines
+
+    done = salt_run("salt-run", "--out=json", "environment.show", "idr", "drift=False", path=unreachable)
+    assert done.returncode == 1 and len(answer(done)["down"]) == 6
+
+
+def test_what_ssh_config_prints_is_a_configuration_of_openssh(salt_run, tmp_path):
+    done = salt_run("salt-run", "environment.ssh_config", "idr", "user=ada")
+    assert (done.returncode, done.stderr) == (0, "")
+    (tmp_path / "config").write_text(done.stdout)
+
+    read = subprocess.run(
+        ["ssh", "-G", "-F", tmp_path / "config", "idr-a-tunnel-jupyterhub"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+
+    assert {"user ada", "proxyjump idr-proxy", "localforward 8000 [localhost]:8000"} <= set(read)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_a_checkout_of_somebody_else_is_told_so(repo):
     with tempfile.TemporaryDirectory() as place:  # pytest's own directories are closed to others

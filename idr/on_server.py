@@ -177,12 +177,13 @@ def install_salt(asked, stream):
         shutil.rmtree(left_over, ignore_errors=True)
     wheels.mkdir(parents=True)
     _untar(stream, wheels)
-    _run("/usr/bin/python3.11", "-m", "venv", str(place))
+    _run("/usr/bin/python3.11", "-m", "venv", "--without-pip", str(place))
+    uv = _uv(wheels)
     # the lock that came with the wheels has their own hashes: what a build machine made is what is installed here
     _run(
-        str(place / "bin/pip"), "install", "--quiet", "--disable-pip-version-check", "--no-index", "--no-deps",
-        "--no-compile", "--require-hashes", "--find-links", str(wheels), "--requirement", str(wheels / "wheels.lock"),
-        env={"PATH": os.environ["PATH"], "PIP_CONFIG_FILE": os.devnull},
+        str(uv), "pip", "install", "--quiet", "--offline", "--no-config", "--no-cache", "--no-index", "--no-deps",
+        "--require-hashes", "--find-links", str(wheels), "--requirement", str(wheels / "wheels.lock"),
+        "--python", str(place / "bin/python"),
     )  # fmt: skip
     shutil.rmtree(wheels)
     _run(str(place / "bin/salt-call"), "--local", "--version")
@@ -192,6 +193,15 @@ def install_salt(asked, stream):
     for old in SALT.parent.glob(f"{SALT.name}-*"):
         if str(old) not in (str(place), before):
             shutil.rmtree(old)
+
+
+def _uv(wheels):
+    """The program in the wheel of uv: it installs in a second what takes pip sixteen."""
+    [wheel] = wheels.glob("uv-*.whl")
+    _run("/usr/bin/python3.11", "-m", "zipfile", "-e", str(wheel), str(wheels / "uv"))
+    [program] = (wheels / "uv").glob("uv-*.data/scripts/uv")
+    program.chmod(0o755)
+    return program
 
 
 def install_release(asked, stream):

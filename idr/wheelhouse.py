@@ -1,5 +1,6 @@
 """
-Salt as wheels: made once on an operator's machine from the lock and its hashes, installed on servers without an index.
+Salt as wheels: made once on an operator's machine from the lock and its hashes, installed on servers without an index,
+by the uv that goes along.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ from idr.errors import IdrError
 CHECKOUT = Path(__file__).resolve().parent.parent
 LOCK = CHECKOUT / "requirements.lock"
 BUILD_LOCK = CHECKOUT / "requirements-build.lock"
+UV_LOCK = CHECKOUT / "requirements-uv.lock"
 CACHE = Path("~/.cache/idr")
 PYTHON = (3, 11)  # of the servers: Debian 12's own, and a package of the RHEL 9 family
 
@@ -23,7 +25,8 @@ PYTHON = (3, 11)  # of the servers: Debian 12's own, and a package of the RHEL 9
 def content_hash():
     """What tells one set of wheels from another: the locks, the Python and the machine they are made for."""
     made_for = f"{sysconfig.get_config_var('SOABI')} {platform.machine()}"
-    return hashlib.sha256(LOCK.read_bytes() + BUILD_LOCK.read_bytes() + made_for.encode()).hexdigest()
+    locks = b"".join(lock.read_bytes() for lock in (LOCK, BUILD_LOCK, UV_LOCK))
+    return hashlib.sha256(locks + made_for.encode()).hexdigest()
 
 
 def problems():
@@ -49,6 +52,7 @@ def wheelhouse(tell, cache=CACHE):
         wheels = Path(scratch) / "wheels"
         _make(wheels)
         (wheels / "wheels.lock").write_text(_lock(wheels))
+        _fetch_uv(wheels)
         tar = Path(scratch) / "wheels.tar"
         subprocess.run(["tar", "-c", "-f", str(tar), "-C", str(wheels), "."], check=True)
         tar.rename(ready)
@@ -71,17 +75,22 @@ def _make(wheels):
             [python, "-m", "pip", "wheel", *quiet, "--no-build-isolation", "--no-deps", "--require-hashes",
              "-r", LOCK, "-w", wheels],
         ):  # fmt: skip
-            done = subprocess.run(
-                command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=_environment(place)
-            )
-            if done.returncode:
-                errors = [
-                    line for line in (done.stderr + done.stdout).splitlines() if line.lstrip().startswith("ERROR")
-                ]
-                raise IdrError(
-                    f"making Salt's wheels failed (it needs the package index, gcc and python3-dev): "
-                    f"{' '.join(errors[:1]) or done.stderr.strip()[-300:]}"
-                )
+            _run(command, _environment(place))
+
+
+def _fetch_uv(wheels):
+    command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--quiet", "--no-deps"]
+    _run([*command, "--only-binary=:all:", "--require-hashes", "-r", UV_LOCK, "-d", wheels], os.environ)
+
+
+def _run(command, environment):
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment)
+    if done.returncode:
+        errors = [line for line in (done.stderr + done.stdout).splitlines() if line.lstrip().startswith("ERROR")]
+        raise IdrError(
+            f"making Salt's wheels failed (it needs the package index, gcc and python3-dev): "
+            f"{' '.join(errors[:1]) or done.stderr.strip()[-300:]}"
+        )
 
 
 def _environment(place):

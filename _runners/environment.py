@@ -98,7 +98,8 @@ def update(env, apply=False, commit=None, even_if=None, site=None, **kwargs):
     elif not (rehearsal.is_empty and not done.steps):
         how = f"salt-run environment.update {env} apply=True" + (f" commit={commit}" if commit else "")
         answer["comment"] = f"a plan, nothing that serves was changed. To do it: {how}"
-        answer["changes"] = rehearsal.would
+        if rehearsal.would:
+            answer["changes"] = rehearsal.would
         if rehearsal.new:
             answer["new"] = [f"{id_}: nothing was ever deployed on it" for id_ in rehearsal.new]
         if rehearsal.fails:

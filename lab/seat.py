@@ -52,7 +52,8 @@ def give_ssh_config(environment):
     """Have the operator make the SSH configuration, as anybody does at their own workstation."""
     make = f"umask 077; salt-run environment.ssh_config {environment} user=root > ~/.ssh/{environment}.conf"
     hosts.run_in(DIRECTORY, *command("sh", "-ec", make))
-    _write(".ssh/config", f"Include {environment}.conf\n")
+    # by its whole path: a relative one is looked for under $HOME, which tests change, and not where ssh found this file
+    _write(".ssh/config", f"Include {HOME}/.ssh/{environment}.conf\n")
 
 
 def give_checkout():

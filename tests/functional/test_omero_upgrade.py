@@ -217,9 +217,9 @@ def test_an_upgrade_killed_halfway_has_changed_nothing(server, database):
 
     working = threading.Thread(target=upgrade)
     working.start()
-    for _ in range(300):
-        if sql(database, SLEEPER):
-            break
+    until = time.monotonic() + 120  # a dump is made and read before
+    while not sql(database, SLEEPER):
+        assert time.monotonic() < until and not failures, failures
         time.sleep(0.1)
     psql = ["pgrep", "-f", "--", f"-f {server.script}"]
     os.kill(int(subprocess.run(psql, capture_output=True, text=True, check=True).stdout.split()[0]), signal.SIGKILL)

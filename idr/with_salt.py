@@ -35,7 +35,6 @@ def rehearse(asked):
         fcntl.flock(lock, fcntl.LOCK_EX)
         opts = salt.config.minion_config("/etc/salt/minion", cache_minion_id=False)
         own = {"cachedir": place, "extension_modules": f"{place}/extmods", "utils_dirs": [f"{place}/extmods/utils"]}
-        own["autoload_dynamic_modules"] = True  # files are rendered with them, too
         # Salt's own way of loading modules asks for 18 kinds of them: half of the time of it all
         opts.update(own, saltenv=asked["saltenv"], pillarenv=asked["saltenv"], autoload_dynamic_modules=False)
         minion = salt.client.Caller(mopts=opts)

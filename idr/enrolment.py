@@ -126,10 +126,13 @@ def steps(environment: Environment, facts: dict[str, dict], wanted: Wanted) -> l
     for server in ordered:
         found += _software(server, facts[server.id], wanted, is_master=server == proxy)
     found += _master_content(environment, facts[proxy.id], wanted)
-    found += _keys(environment, facts)
+    keys = list(_keys(environment, facts))
+    found += keys
     changed = {step.server for step in found if step.deed == "install_salt"}
+    # a minion whose key the master doesn't have yet would be turned away, and give up
+    may_start = bool(facts[proxy.id]["master_key"]) and all(step.asked for step in keys)
     for server in ordered:
-        found += _configuration(environment, server, facts, restart=server.id in changed)
+        found += _configuration(environment, server, facts, server.id in changed, may_start)
     return found
 
 
@@ -196,7 +199,7 @@ def _keys(environment, facts):
         yield Step(proxy, what, "set_keys", {"accept": unlike} if known else None)
 
 
-def _configuration(environment, server, facts, restart):
+def _configuration(environment, server, facts, restart, may_start):
     there, master_key = facts[server.id], facts[environment.proxy.id]["master_key"]
     is_master = server == environment.proxy
     absent = []
@@ -221,7 +224,7 @@ def _configuration(environment, server, facts, restart):
         or not (there["units"][unit]["enabled"] and there["units"][unit]["current"])
     ]
     if units:
-        yield Step(server.id, f"start {' and '.join(units)}", "start", {"units": units} if master_key else None)
+        yield Step(server.id, f"start {' and '.join(units)}", "start", {"units": units} if may_start else None)
 
 
 def _files(environment, server, master_finger):

@@ -1,0 +1,65 @@
+# What an environment is made of, unless `environments/<env>.sls` or the command line says otherwise: servers, networks,
+# volumes, and where their first content comes from. What is (addresses, ids) is never here: the cloud knows.
+# ENV stands for the environment's name. Of an environment's own file the mappings are laid over these by key, null takes
+# an entry away, and anything else, lists too, is there instead of what is here.
+
+idr_deployment_cloud: idr               # the cloud's name in clouds.yaml
+idr_environment_idr: ENV                # the production side; the analysis side is ENV-a
+idr_keypair_keys: []                    # public SSH keys that get into its servers; []: yours, ~/.ssh/id_*.pub
+
+# What visitors type. The same for every environment: a release takes it over with the production address.
+public_name: idr.example.org
+
+vm_image: Debian 12                     # the image's name
+vm_flavour: m1.large                    # a server below names one of these three by its key
+vm_flavour_large: m1.xlarge
+vm_flavour_medium: m1.medium
+
+idr_network_external: ''                # where floating IPs come from; '': the only external network
+idr_environment_idr_subnet: 192.168.1.0/24
+idr_environment_analysis_subnet: 192.168.2.0/24
+dns_nameservers: [8.8.8.8, 8.8.4.4]     # of both subnets
+
+# Where a volume's first content comes from: '' is blank; or a volume, a snapshot, another environment, by name or id.
+idr_volume_database_db_src: ''
+idr_volume_omero_data_src: ''
+idr_volume_proxy_nginxcache_src: ''
+idr_volume_dockermanager_data_src: ''   # of a-dockermanager-data
+
+# A server is <side>-<role>, or <side>-<role><number> where there are more. Roles: proxy (one, for both sides), omero,
+# database, dockermanager (analysis side), management (production side; gets what every server gets, and no volume).
+# A volume's name is that of its server without the environment, and its use: a second OMERO is
+#   ENV-omero2: {role: omero, flavour: vm_flavour_large, volumes: [{name: omero2-data, size_gb: 500}]}
+# A volume with `source` is a clone of that other volume of this environment; on the analysis side that is how it is
+# separate from production, with the same rows and files.
+servers:
+  ENV-proxy:
+    role: proxy
+    flavour: vm_flavour
+    volumes:
+      - {name: proxy-nginxcache, size_gb: 100}
+  ENV-omero:
+    role: omero
+    flavour: vm_flavour_large
+    volumes:
+      - {name: omero-data, size_gb: 500}
+  ENV-database:
+    role: database
+    flavour: vm_flavour
+    volumes:
+      - {name: database-db, size_gb: 250}
+  ENV-a-omero:
+    role: omero
+    flavour: vm_flavour_large
+    volumes:
+      - {name: a-omero-data, size_gb: 500, source: omero-data}
+  ENV-a-database:
+    role: database
+    flavour: vm_flavour
+    volumes:
+      - {name: a-database-db, size_gb: 250, source: database-db}
+  ENV-a-dockermanager:
+    role: dockermanager
+    flavour: vm_flavour_large
+    volumes:
+      - {name: a-dockermanager-data, size_gb: 10}

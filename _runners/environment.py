@@ -5,7 +5,7 @@ from pathlib import Path
 import salt.client
 
 from idr import enrol as enrolment
-from idr import readiness, topology, values
+from idr import readiness, table, values
 from idr import show as showing
 from idr import ssh_config as openssh
 from idr import update as updating
@@ -21,7 +21,7 @@ def enrol(env, apply=False, replace=None, commit=None, site=None, **kwargs):
     Bring Salt to the servers of an environment, from a checkout and over SSH: the master on its proxy, with this
     checkout's commit, and a minion on every server.
 
-    env:      the environment, a file of ``pillar/environments/``
+    env:      the environment's name
     replace:  servers that were made anew, comma-separated: their old keys are forgotten
     commit:   the beginning of this checkout's commit, needed where it isn't a descendant of the deployed one
     site:     the operator's directory for this environment, absolute; ``~/.config/idr/<env>`` unless given
@@ -58,7 +58,7 @@ def update(env, apply=False, commit=None, even_if=None, site=None, **kwargs):
     """
     Bring an environment to this checkout's commit, from a checkout and over SSH: the daily change.
 
-    env:      the environment, a file of ``pillar/environments/``
+    env:      the environment's name
     commit:   the beginning of this checkout's commit, needed where it isn't a descendant of the deployed one
     even_if:  ``failing`` to deploy although states fail in the rehearsal, where the deploy itself mends that
     site:     the operator's directory for this environment, absolute; ``~/.config/idr/<env>`` unless given
@@ -113,7 +113,7 @@ def show(env, drift=True, site=None, **kwargs):
     Show an environment as it is, from a checkout and over SSH: servers, services, versions, the deployed commit, and
     which of its states a highstate would change (drift).
 
-    env:    the environment, a file of ``pillar/environments/``
+    env:    the environment's name
     drift:  False to leave out the rehearsals that find it, and the seconds they take
     site:   the operator's directory for this environment, absolute; ``~/.config/idr/<env>`` unless given
 
@@ -135,13 +135,14 @@ def show(env, drift=True, site=None, **kwargs):
 
 
 @door
-def ssh_config(env, user=None, **kwargs):
+def ssh_config(env, user=None, site=None, **kwargs):
     """
     Print the OpenSSH configuration of an environment, to be included in one's own: its servers, and its tunnels as
     hosts named after their use.
 
-    env:   the environment, a file of ``pillar/environments/``
+    env:   the environment's name
     user:  the name to log in with; one's own unless given
+    site:  the operator's directory for this environment, absolute; ``~/.config/idr/<env>`` unless given
 
     CLI Example:
 
@@ -150,7 +151,8 @@ def ssh_config(env, user=None, **kwargs):
         salt-run environment.ssh_config idr user=ada > ~/.ssh/idr.conf    # and in ~/.ssh/config: Include idr.conf
         ssh -N idr-tunnel-cache-refresh                                   # then http://localhost:9000/
     """
-    return openssh.text(topology.read(env), user)
+    environment, _ = table.of_operator(env, _folder(env, site))
+    return openssh.text(environment, user)
 
 
 @door
@@ -173,7 +175,7 @@ def check(env=None, **kwargs):
     env = env or here
     if here is None or env != here:
         raise Refused([f"only an environment's own master can ask its servers: ssh {env or '<env>'}-proxy"])
-    servers = list(topology.read(env).servers)
+    servers = list(table.of_master(__opts__).servers)
     with salt.client.LocalClient(mopts=__opts__) as client:
         answers = client.cmd(servers, "readiness.problems", tgt_type="list", timeout=60)
     found = values.problems_on_master(__opts__) + readiness.problems(servers, answers)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from idr import commits, enrolment, on_server, site, topology, values, wheelhouse
+from idr import commits, enrolment, on_server, site, table, values, wheelhouse
 from idr.errors import IdrError, Refused
 from idr.ssh import NoPython, Ssh, connections
 from idr.topology import Environment
@@ -75,11 +75,12 @@ def looked_at(name, replace, named, folder, tell):
     Everything that is decided on, read and looked at, for as long as the block lasts. Refused with all that is wrong
     with this checkout, the site, the servers, and this commit in the place of the deployed one.
     """
-    environment = topology.read(name)
+    environment, text = table.of_operator(name, folder)
     found, problems = site.read(name, folder)
-    problems += values.problems(name, folder) + wheelhouse.problems()
+    problems += values.problems(environment, text, folder) + wheelhouse.problems()
     commit, unclean = commits.here()
-    wanted = enrolment.Wanted(commit, wheelhouse.content_hash(), found.files, frozenset(replace))
+    files = {f"{site.PILLAR}/{table.FILE}": text, **found.files}
+    wanted = enrolment.Wanted(commit, wheelhouse.content_hash(), files, frozenset(replace))
     with connections(environment, found.known_hosts) as ssh:
         facts, unseen = _look(ssh, environment, wanted)
         problems += unclean + unseen + enrolment.problems(environment, facts, wanted)

@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatch
 
-from idr import commits, site, topology
+from idr import commits, site, table
 from idr.errors import IdrError, Refused
 from idr.ssh import connections
 from idr.update import rehearsed, sorted_out
@@ -14,6 +14,7 @@ SERVICES = {
     "omero": ("omero-server.service", "omero-web.service", "nginx.service", "redis*.service"),
     "database": ("postgresql-*.service",),
     "dockermanager": ("docker.service",),
+    "management": (),
 }
 EVERYWHERE = ("idr-firewall.service", "salt-minion.service")
 OPTIONAL = {"dockermanager": ("docker-jupyterhub.service",)}  # there only where pillar names images
@@ -33,6 +34,7 @@ VERSIONS = {
         "Docker": "docker version --format '{{.Server.Version}}'",
         "JupyterHub's image": "docker inspect --format '{{.Config.Image}}' omero-jupyter " + SHORT_HASH,
     },
+    "management": {},
 }
 SALT = {"Salt": f"ls -d /opt/salt{PACKAGES}/salt-*.dist-info {VERSION_OF_PACKAGE}"}
 
@@ -42,10 +44,10 @@ def show(name, with_drift, folder, tell):
     An environment as it is now, as data: its servers, the deployed commit, and whether everything is up.
 
     with_drift:  whether each server also rehearses what is deployed, which takes it some seconds
-    folder:      the operator's site directory, for its known_hosts
+    folder:      the operator's site directory
     tell:        is told one line of progress at a time
     """
-    environment = topology.read(name)
+    environment, _ = table.of_operator(name, folder)
     found, problems = site.read(name, folder)
     if problems:
         raise Refused(problems)

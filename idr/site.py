@@ -2,6 +2,7 @@
 What an operator supplies and git hasn't: a directory of their own, ``~/.config/idr/<env>/`` (0700), with any of
 
     site.sls                          pillar of this site, the last word over every default
+    environment.sls                   its servers and where they are, if they were made by hand (idr/table.py)
     tls/fullchain.pem, privkey.pem    the public certificate and its key
     oauth_client_secret               what the login provider gave for JupyterHub, one line
     known_hosts                       the servers' SSH host keys, by server name
@@ -18,7 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 PILLAR = "/etc/idr/pillar"
-KNOWN = ("site.sls", "tls", "oauth_client_secret", "known_hosts")
+KNOWN = ("site.sls", "environment.sls", "tls", "oauth_client_secret", "known_hosts")
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,15 @@ def text(environment, user=None):
     for use, (role, port, to, what) in TUNNELS.items():
         for server in environment.servers.values():
             if server.role == role:
+                name = f"{server.prefix}-tunnel-{use}{_number(server)}"
                 lines = ["ExitOnForwardFailure yes", f"LocalForward {port} {to}"]
-                blocks.append(f"# {what}\n{_host(environment, server, f'{server.prefix}-tunnel-{use}', user, lines)}")
+                blocks.append(f"# {what}\n{_host(environment, server, name, user, lines)}")
     return "\n\n".join(blocks)
+
+
+def _number(server):
+    """What tells a side's second server of a role from the first."""
+    return server.id.rpartition(server.role)[2]
 
 
 def _host(environment, server, name, user, further=()):

@@ -1,7 +1,7 @@
 """
-What servers an environment has: the parsed form of ``pillar/environments/<env>.sls``.
+What servers an environment has: the parsed form of its table (``lab/by_hand/environment.sls`` is one).
 
-The parser is the validator. It never stops at the first problem: a file is refused with all of them, each with its
+The parser is the validator. It never stops at the first problem: a table is refused with all of them, each with its
 place.
 """
 
@@ -9,22 +9,21 @@ import ipaddress
 import re
 import uuid
 from dataclasses import dataclass
-from pathlib import Path
 
 import yaml
 
 from idr.errors import Refused
 
-ENVIRONMENTS = Path(__file__).resolve().parent.parent / "pillar" / "environments"
-
-# role -> its data volume's name on the production side and where that is mounted; the analysis side's begin with `a-`
-DATA = {
-    "proxy": ("proxy-nginxcache", "/var/cache/nginx"),
-    "omero": ("omero-data", "/data"),
-    "database": ("database-db", "/var/lib/pgsql"),
-    "dockermanager": ("dockermanager-data", "/data"),
+NAME = "[a-z][a-z0-9]*"  # of an environment: it's the first word of its servers' names
+# role -> what the data volume of such a server is for, which ends its name, and where it is mounted; None has none
+ROLES = {
+    "proxy": ("nginxcache", "/var/cache/nginx"),
+    "omero": ("data", "/data"),
+    "database": ("db", "/var/lib/pgsql"),
+    "dockermanager": ("data", "/data"),
+    "management": None,
 }
-REQUIRED = ("omero-data", "database-db")  # of these an IDR is made; every other volume can be done without
+REQUIRED = ("omero", "database")  # on the production side, of whose data an IDR is made; others can do without theirs
 
 
 @dataclass(frozen=True)
@@ -79,25 +78,24 @@ class Environment:
         return self.servers[f"{self.name}-proxy"]
 
 
-def read(name, folder=ENVIRONMENTS):
+def read(name, text, source):
     """
-    The environment NAME as its file says. Refused with every problem of the file, each with its place in it.
+    The environment NAME from its table as text. Refused with every problem, each with its place.
+
+    source:  where the text is from, which problems begin with
     """
-    path = Path(folder) / f"{name}.sls"
-    if not re.fullmatch(r"[a-z][a-z0-9]*", str(name)) or not path.exists():
-        there = ", ".join(sorted(file.stem for file in Path(folder).glob("*.sls")))
-        raise Refused([f"{name}: there is no environment of that name; there is {there}"])
     try:
-        raw = yaml.load(path.read_text(), _NothingTwice)
+        return parse(yaml.load(text, _NothingTwice), name)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}" if mark else ""
-        raise Refused([f"{path.name}{line}: {getattr(error, 'problem', None) or error}"]) from error
-    return parse(raw, name)
+        raise Refused([f"{source}{line}: {getattr(error, 'problem', None) or error}"]) from error
+    except Refused as refused:
+        raise Refused([f"{source}: {problem}" for problem in refused.problems]) from refused
 
 
 def parse(raw, name):
-    """The environment NAME from the loaded file. Refused with every problem, each with its place."""
+    """The environment NAME from its loaded table. Refused with every problem, each with its place."""
     reader = _Reader()
     environment = reader.environment(raw, name)
     if reader.problems:
@@ -158,12 +156,12 @@ class _Reader:
         return self.parsed(raw, place, "an IPv4 address", lambda value: ipaddress.IPv4Address(str(value)))
 
     def environment(self, raw, name):
-        top = self.mapping(raw, "the file", ("environment",))
+        top = self.mapping(raw, "the table", ("environment",))
         if top["environment"] is None:
             return None
         found = self.mapping(top["environment"], "environment", ("name", "public", "networks", "servers"))
         if found["name"] is not None and found["name"] != name:
-            self.wrong("environment.name", f"has to be {name}, as its file is called, not {found['name']!r}")
+            self.wrong("environment.name", f"has to be {name}, as it's asked for, not {found['name']!r}")
         public = self.mapping(found["public"] or {}, "environment.public", ("name", "address"))
         public_name = self.parsed(public["name"], "environment.public.name", "a host name", _host_name)
         public_address = self.address(public["address"], "environment.public.address")
@@ -198,20 +196,23 @@ class _Reader:
             place = f"environment.servers.{id_}"
             entry = self.mapping(entry, place, ("role", "addresses", "volumes"))
             role = entry["role"]
-            if role not in DATA:
+            if role not in list(ROLES):  # it may be anything, a list too
                 if role is not None:
-                    self.wrong(f"{place}.role", f"unknown role {role!r}; roles are {', '.join(DATA)}")
+                    self.wrong(f"{place}.role", f"unknown role {role!r}; roles are {', '.join(ROLES)}")
                 continue
-            prefix = _prefix(id_, role, name)
+            prefix = prefix_of(id_, role, name)
             if prefix is None:
-                self.wrong(place, f"has to be called {' or '.join(_names(role, name))}, as its role is {role}")
+                self.wrong(place, wrong_name(role, name))
                 continue
+            if id_[-1].isdigit() and f"{prefix}-{role}" not in raw:
+                self.wrong(place, f"a second one without a first: {prefix}-{role} is missing")
             if prefix not in networks:
                 self.wrong(place, f"is on the side {prefix}, which has no network")
                 continue
             wanted = list(networks) if role == "proxy" else [prefix]
             addresses = self.addresses(entry["addresses"] or {}, place, wanted, networks)
-            mounted = self.volumes(entry["volumes"], place, role, "a-" if prefix != name else "", volumes)
+            required = role in REQUIRED and prefix == name
+            mounted = self.volumes(entry["volumes"], place, volume_of(id_, role, name), required, volumes)
             servers[id_] = Server(id_, role, prefix, addresses, mounted)
         if f"{name}-proxy" not in raw and raw:
             self.wrong(f"environment.servers.{name}-proxy", "missing: it is the way in, and the master")
@@ -235,17 +236,20 @@ class _Reader:
             found[key] = address
         return found
 
-    def volumes(self, raw, place, role, side, seen):
-        name, mount = DATA[role]
+    def volumes(self, raw, place, own, required, seen):
+        name, mount = own or (None, None)
         if raw is not None and not isinstance(raw, list):
             self.wrong(f"{place}.volumes", f"has to be a list, not {raw!r}")
             raw = []
+        if raw and not own:
+            self.wrong(f"{place}.volumes", f"has to be [], as a server of its role has no data volume, not {raw!r}")
+            return ()
         found = []
         for entry in raw or []:
             entry = self.mapping(entry, f"{place}.volumes", ("name", "mount", "size_gb"), ("id", "uuid"))
             where = f"{place}.volumes.{entry['name']}"
-            if entry["name"] != side + name:
-                self.wrong(where, f"the only data volume of this server is {side + name}")
+            if entry["name"] != name:
+                self.wrong(where, f"the only data volume of this server is {name}")
             if entry["mount"] != mount:
                 self.wrong(f"{where}.mount", f"has to be {mount}, not {entry['mount']!r}")
             size = self.parsed(entry["size_gb"], f"{where}.size_gb", "a whole number of GB above 0", _positive)
@@ -258,20 +262,40 @@ class _Reader:
                 seen[value] = entry["name"]
             found.append(Volume(entry["name"], entry["mount"], size, entry["id"], entry["uuid"]))
         if len(found) > 1:
-            self.wrong(f"{place}.volumes", f"more than one; {side + name} is all it can have")
-        if not found and raw is not None and side + name in REQUIRED:
+            self.wrong(f"{place}.volumes", f"more than one; {name} is all it can have")
+        if not found and raw is not None and required:
             self.wrong(f"{place}.volumes", f"{name} is missing, which holds what can't be made again")
         return tuple(found)
 
 
-def _names(role, name):
-    """What a server of that role can be called: the proxy is one for both sides, Docker is the analysis side's."""
-    sides = {"proxy": [name], "dockermanager": [f"{name}-a"]}.get(role, [name, f"{name}-a"])
-    return [f"{side}-{role}" for side in sides]
+def prefix_of(id_, role, name):
+    """
+    The side (``idr``, ``idr-a``) of the server ID_ with that role in the environment NAME; None where it may not be
+    called so. A side's first server of a role is ``<side>-<role>``, a further one has a number from 2 on behind.
+    """
+    number = "" if role == "proxy" else "([2-9]|[1-9][0-9]+)?"
+    return next((side for side in _sides(role, name) if re.fullmatch(f"{side}-{role}{number}", str(id_))), None)
 
 
-def _prefix(id_, role, name):
-    return id_.removesuffix(f"-{role}") if id_ in _names(role, name) else None
+def wrong_name(role, name):
+    """What is to be said of a server of that role in the environment NAME which isn't called as its role demands."""
+    names = " or ".join(f"{side}-{role}" for side in _sides(role, name))
+    number = "" if role == "proxy" else " (a further one with a number from 2 on)"
+    return f"has to be called {names}{number}, as its role is {role}"
+
+
+def volume_of(id_, role, name):
+    """
+    The name and mount point of the one data volume that the server ID_ can have, e.g. ``("a-omero2-data", "/data")`` of
+    ``idr-a-omero2``; None where its role has none.
+    """
+    use = ROLES[role]
+    return use and (f"{id_.removeprefix(f'{name}-')}-{use[0]}", use[1])
+
+
+def _sides(role, name):
+    """Where servers of a role are: the proxy is one for both sides, Docker is the analysis side's."""
+    return {"proxy": [name], "management": [name], "dockermanager": [f"{name}-a"]}.get(role, [name, f"{name}-a"])
 
 
 def _host_name(raw):

@@ -132,6 +132,7 @@ def _give_seat(here):
     seat.give_ssh(here)
     commit, is_all = seat.give_checkout()
     seat.give_venv()
+    seat.give_environment(here.environment, topology.BY_HAND.read_text())
     seat.give_ssh_config(here.environment)
     unsaid = "" if is_all else "; what isn't committed in this checkout isn't in the lab"
     say(f"the operator's seat has commit {commit[:12]} ({time.monotonic() - began:.1f} s){unsaid}")

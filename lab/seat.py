@@ -75,13 +75,22 @@ def give_venv():
     hosts.run_in(DIRECTORY, *command("make", "venv"))
 
 
+def give_environment(environment, table):
+    """Say where the servers are, as of servers that were made by hand: TABLE is the text that says it."""
+    _write_site(environment, "environment.sls", table)
+
+
 def give_site(environment, values):
     """Write the site's own pillar, which enrolment takes to the master: VALUES is what differs from production."""
     import yaml
 
+    _write_site(environment, "site.sls",
+                "# What the lab has otherwise than production; nothing else differs.\n" + yaml.safe_dump(values))
+
+
+def _write_site(environment, name, text):
     hosts.run_in(DIRECTORY, "install", "-d", "-o", USER, "-g", USER, "-m", "700", f"{HOME}/.config/idr/{environment}")
-    _write(f".config/idr/{environment}/site.sls",
-           "# What the lab has otherwise than production; nothing else differs.\n" + yaml.safe_dump(values))
+    _write(f".config/idr/{environment}/{name}", text)
 
 
 def _write(name, text):

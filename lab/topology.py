@@ -1,4 +1,4 @@
-"""What the lab is to be: the environment of `pillar/environments/idr.sls`, and the outside that a cloud would have."""
+"""What the lab is to be: the environment of `by_hand/environment.sls`, and the outside that a cloud would have."""
 
 import hashlib
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from lab.settings import CHECKOUT, PUBLIC_ADDRESS, SEAT
 from lab.shell import LabError
 
 OUTSIDE = "out"
+BY_HAND = CHECKOUT / "lab/by_hand/environment.sls"
 SERIAL_LENGTH = 20   # virtio shows only so much of a volume's id
 
 
@@ -27,6 +28,9 @@ class Network:
     def with_mask(self, address):
         """ADDRESS with this network's prefix length, as `ip address` wants it."""
         return f"{address}/{self.cidr.split('/')[1]}"
+
+
+OUTSIDE_NETWORK = Network(OUTSIDE, "198.51.100.0/24", "198.51.100.1")
 
 
 @dataclass(frozen=True)
@@ -85,8 +89,8 @@ class Topology:
         return next(server for server in self.servers if server.role == "proxy")
 
 
-def read(path: Path = CHECKOUT / "pillar/environments/idr.sls"):
-    """The topology that PATH, an environment's pillar, describes."""
+def read(path: Path = BY_HAND):
+    """The topology that PATH, an environment's table, describes."""
     import yaml  # Debian's own package; `check` and `install` work without it
 
     pillar = yaml.safe_load(path.read_text())["environment"]
@@ -101,7 +105,7 @@ def read(path: Path = CHECKOUT / "pillar/environments/idr.sls"):
     return Topology(
         environment=pillar["name"],
         public_name=pillar["public"]["name"],
-        networks=(*networks, Network(OUTSIDE, "198.51.100.0/24", "198.51.100.1")),
+        networks=(*networks, OUTSIDE_NETWORK),
         servers=tuple(servers),
         seat=Server(SEAT, SEAT, {OUTSIDE: "198.51.100.2"}, ()),
     )

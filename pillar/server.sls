@@ -1,10 +1,10 @@
 # What a server knows about itself, worked out from its entry in the environment's table.
 # `prefix` names its side: `idr` (production) or `idr-a` (analysis), so `<prefix>-database` is this side's database.
 {%- set environment = opts.get('idr_environment', 'idr') %}
-{%- import_yaml 'environments/' ~ environment ~ '.sls' as here %}
+{%- import_yaml 'environment.sls' as here %}
 {%- set id = opts.id %}
 {%- set server = here.environment.servers[id] %}
-{%- set prefix = id[:-(server.role | length) - 1] %}
+{%- set prefix = id.rpartition('-' ~ server.role)[0] %}
 server:
   id: {{ id }}
   role: {{ server.role }}

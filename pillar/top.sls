@@ -1,16 +1,17 @@
 # How pillar is assigned: by minion id, through the environment's own table of servers, because a minion can lie
 # about its grains but not about the id that its key was accepted for.
 # Two roots: this one (in git), and the site's own on the master (/etc/idr/pillar, 0700, never in git), which holds
-# site.sls (values of this site) and secrets/. A later sls wins, so the site can change any default.
+# environment.sls (that table), site.sls (values of this site) and secrets/. A later sls wins, so the site can change
+# any default.
 {%- set environment = opts.get('idr_environment', 'idr') %}
-{%- import_yaml 'environments/' ~ environment ~ '.sls' as here %}
+{%- import_yaml 'environment.sls' as here %}
 {{ saltenv }}:
   '{{ environment }}-proxy_master':     # the master itself, while it orchestrates
-    - environments.{{ environment }}
+    - environment
 {%- for id, server in here.environment.servers.items() %}
-{%- set prefix = id[:-(server.role | length) - 1] %}
+{%- set prefix = id.rpartition('-' ~ server.role)[0] %}
   '{{ id }}':
-    - environments.{{ environment }}
+    - environment
     - server
     - common
     - roles.{{ server.role }}

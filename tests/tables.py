@@ -1,11 +1,15 @@
-"""Case tables: one YAML list in tests/cases/ for each table-driven test."""
+"""Case tables, one YAML list in tests/cases/ for each table-driven test; and an environment to try things on."""
 
 from pathlib import Path
 
 import pytest
 import yaml
 
+from idr import topology
+
 REPO = Path(__file__).resolve().parent.parent
+BY_HAND = REPO / "lab/by_hand/environment.sls"
+IDR = topology.read("idr", BY_HAND.read_text(), BY_HAND)
 
 
 def cases(table):

@@ -3,21 +3,20 @@ Pillar checked before anything happens: every value of every server, by a parser
 each thing with its server and place. Values of secrets are never looked at, only whether they are there.
 """
 
-from idr import topology
+from idr import table
 from idr.values import compiled, servers
 
 
-def problems(name, folder):
+def problems(environment, text, folder):
     """
-    What is wrong with the pillar of environment NAME as this checkout and a site's directory make it, one line each.
+    What is wrong with an environment's pillar as this checkout and a site's directory make it, one line each.
 
+    text:    the environment's table
     folder:  the operator's site directory; its ``site.sls`` has the last word. It needn't be there.
 
-    What only a site can give isn't demanded: the master may have it from before. Refused where the environment's own
-    file is broken.
+    What only a site can give isn't demanded: the master may have it from before.
     """
-    environment = topology.read(name)
-    with compiled.options_of_checkout(name, folder) as opts:
+    with compiled.options_of_checkout(environment.name, text, folder) as opts:
         return _problems(environment, opts, demanded=False)
 
 
@@ -26,8 +25,10 @@ def problems_on_master(opts):
     What is wrong with the pillar of a master's environment as that master compiles it, one line each.
 
     opts:  the master's configuration, ``__opts__`` of its runners
+
+    Refused where the environment's table is broken or isn't there.
     """
-    return _problems(topology.read(opts["idr_environment"]), opts, demanded=True)
+    return _problems(table.of_master(opts), opts, demanded=True)
 
 
 def _problems(environment, opts, demanded):

@@ -6,26 +6,30 @@ import os
 import tempfile
 from pathlib import Path
 
-from idr.topology import ENVIRONMENTS
+from idr.table import FILE
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 @contextlib.contextmanager
-def options_of_checkout(name, folder):
-    """Salt's configuration for this checkout's pillar with FOLDER's site.sls, as the master of NAME would have it."""
+def options_of_checkout(name, text, folder):
+    """
+    Salt's configuration for this checkout's pillar, as the master of environment NAME would have it with that table and
+    FOLDER's site.sls.
+    """
     import salt.config  # takes its time, and only what compiles pillar needs it
 
     with tempfile.TemporaryDirectory() as scratch:
         site = Path(scratch, "site")
         site.mkdir()
+        (site / FILE).write_text(text)
         own = Path(folder, "site.sls").absolute()
         if os.access(own, os.R_OK):
             (site / "site.sls").symlink_to(own)
         yield salt.config.apply_master_config(
             {
                 "root_dir": scratch,
-                "pillar_roots": {"base": [str(ENVIRONMENTS.parent), str(site)]},
+                "pillar_roots": {"base": [str(CHECKOUT / "pillar"), str(site)]},
                 "file_roots": {"base": [str(CHECKOUT / "salt")]},
                 "idr_environment": name,
                 "lazy_loader_strict_matching": True,

@@ -12,6 +12,7 @@ SHAPES = {
         {"jupyterhub": mapping({"api_token": given})},
         {"oauth": mapping({"client_secret": given})},
     ),
+    "management": ({}, {}),
 }
 
 

@@ -8,6 +8,7 @@ SHAPES = {
     "omero": {"omero": omero.SHAPE},
     "database": {"postgresql": postgresql.SHAPE},
     "dockermanager": {"docker": jupyterhub.DOCKER, "jupyterhub": jupyterhub.SHAPE},
+    "management": {},
 }
 # site.sls goes to every server, so each may have the values of all roles besides its own.
 TREES = ("environment", "server", "base", "nginx", "omero", "postgresql", "docker", "jupyterhub", "secrets")

@@ -1,7 +1,7 @@
 # PostgreSQL for one side of an environment. A site gives the secrets; the rest are defaults.
-{%- import_yaml 'environments/' ~ opts.get('idr_environment', 'idr') ~ '.sls' as here %}
+{%- import_yaml 'environment.sls' as here %}
 {%- import_yaml 'roles/omero.sls' as omero %}
-{%- set prefix = opts.id[:-('-database' | length)] %}
+{%- set prefix = opts.id.rpartition('-database')[0] %}
 {%- set clients = [] %}
 {%- for server in here.environment.servers.values() if server.role == 'omero' and prefix in server.addresses %}
 {%- do clients.append(server) %}

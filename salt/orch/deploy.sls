@@ -14,7 +14,7 @@ Everything is ready for a deploy of {{ environment.name }}:
 Every server has this release's modules:
   salt.function:
     - name: saltutil.sync_all
-    - tgt: {{ servers('proxy', 'omero', 'database', 'dockermanager') }}
+    - tgt: {{ environment.servers | sort | json }}
     - tgt_type: list
     - require:
       - salt: Everything is ready for a deploy of {{ environment.name }}
@@ -27,9 +27,9 @@ Databases first, since OMERO waits for them:
     - require:
       - salt: Every server has this release's modules
 
-OMERO of both sides, and Docker for the analysis side's users:
+OMERO of both sides, Docker for the analysis side's users, and what nothing waits for:
   salt.state:
-    - tgt: {{ servers('omero', 'dockermanager') }}
+    - tgt: {{ servers('omero', 'dockermanager', 'management') }}
     - tgt_type: list
     - highstate: True
     - require:
@@ -41,7 +41,7 @@ The proxy last, in front of what is ready:
     - tgt_type: list
     - highstate: True
     - require:
-      - salt: OMERO of both sides, and Docker for the analysis side's users
+      - salt: OMERO of both sides, Docker for the analysis side's users, and what nothing waits for
 
 Visitors are answered, through the cache and from the database:
   salt.function:

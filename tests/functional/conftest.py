@@ -48,7 +48,9 @@ def minion_opts(repo, root, minion_id, os_family="Debian", test=False):
             "log_file": str(root / "log"),
             "file_client": "local",
             "file_roots": {"base": [str(repo / "salt")]},
-            "pillar_roots": {"base": [str(repo / "pillar"), str(repo / "tests" / "functional" / "site")]},
+            "pillar_roots": {
+                "base": [str(repo / place) for place in ("pillar", "lab/by_hand", "tests/functional/site")],
+            },
             "module_dirs": [str(repo / "_modules")],
             "states_dirs": [str(repo / "_states")],
             "idr_environment": "idr",

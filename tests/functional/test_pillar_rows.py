@@ -10,11 +10,10 @@ import shlex
 import pytest
 import yaml
 
-from idr import topology
-from tests.tables import REPO
+from tests.tables import IDR, REPO
 
 OMERO = yaml.safe_load((REPO / "pillar/roles/omero.sls").read_text())["omero"]
-SERVERS = topology.read("idr").servers
+SERVERS = IDR.servers
 POOLS = 3  # of each OMERO.server: Blitz, Indexer and PixelData
 
 

@@ -39,7 +39,18 @@ def checkout(repo, tmp_path_factory):
 
 
 @pytest.fixture
-def salt_run(checkout):
+def site(checkout, repo):
+    """The operator's directory of environment `idr`, which says where its servers are and nothing else."""
+    place = checkout.parent / "home/.config/idr/idr"
+    place.mkdir(parents=True)
+    place.chmod(0o700)
+    shutil.copy(repo / "lab/by_hand/environment.sls", place)
+    yield place
+    shutil.rmtree(place)
+
+
+@pytest.fixture
+def salt_run(checkout, site):
     """Type a command of the checkout's .venv/bin, anywhere; SSH and git are those in `path` first."""
 
     def run(*words, cwd=None, path=""):
@@ -91,7 +102,7 @@ def test_salt_call_asks_no_master(salt_run, checkout):
         (["idr", "aply=True"], "aply: unknown argument; it takes env, apply, replace, commit, site"),
         ([], "env: missing; it takes env, apply, replace, commit, site"),
         (["idr", "apply=please"], "apply: True or False, not 'please'"),
-        (["idrr"], "idrr: there is no environment of that name; there is idr"),
+        (["idr.sls"], "idr.sls: no name of an environment, which is of small letters and digits, e.g. newidr"),
         (["idr", "site=somewhere"], "site: has to be the absolute path of a directory that is there, not somewhere"),
     ],
 )
@@ -104,9 +115,7 @@ def test_a_mistake_in_the_arguments_is_one_line_and_a_failure(salt_run, unreacha
     assert not (unreachable / "asked").exists()
 
 
-def test_all_that_is_wrong_is_told_at_once(salt_run, unreachable, checkout):
-    site = checkout.parent / "home/.config/idr/idr"
-    site.mkdir(parents=True)
+def test_all_that_is_wrong_is_told_at_once(salt_run, unreachable, checkout, site):
     site.chmod(0o755)
     (site / "site.sls").write_text("nginx: {upstream: [idr-omer]}\n")
     stray = checkout / "salt/stray.sls"
@@ -117,7 +126,6 @@ def test_all_that_is_wrong_is_told_at_once(salt_run, unreachable, checkout):
         )
     finally:
         stray.unlink()
-        shutil.rmtree(site)
 
     assert done.returncode == 1
     problems = answer(done)["problems"]
@@ -133,12 +141,36 @@ def test_all_that_is_wrong_is_told_at_once(salt_run, unreachable, checkout):
     assert all(line.endswith(" facts") for line in (unreachable / "asked").read_text().splitlines())
 
 
+def test_servers_that_nobody_knows_of_are_a_line_that_says_who_could(salt_run, unreachable, site):
+    done = salt_run("salt-run", "--out=json", "environment.enrol", "newidr", path=unreachable)
+
+    assert done.returncode == 1
+    [problem] = answer(done)["problems"]
+    assert problem.startswith(f"newidr: there is no {site.parent}/newidr/environment.sls, which would say where")
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not (unreachable / "asked").exists()
+
+
+def test_a_broken_table_is_told_with_its_place(salt_run, unreachable, site):
+    table = site / "environment.sls"
+    table.write_text(table.read_text().replace("role: omero", "role: omreo", 1))
+    for command in ("enrol", "update", "show", "ssh_config"):
+        done = salt_run("salt-run", "--out=json", f"environment.{command}", "idr", path=unreachable)
+
+        assert done.returncode == 1
+        assert answer(done)["problems"] == [
+            f"{table}: environment.servers.idr-omero.role: unknown role 'omreo'; "
+            "roles are proxy, omero, database, dockermanager, management"
+        ]
+    assert not (unreachable / "asked").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
         (["idr", "appply=True"], "appply: unknown argument; it takes env, apply, commit, even_if, site"),
         (["idr", "even_if=yes-I-mean-it"], "even_if: only `failing` can be said, not yes-I-mean-it"),
-        (["idrr"], "idrr: there is no environment of that name; there is idr"),
+        (["idr.sls"], "idr.sls: no name of an environment, which is of small letters and digits, e.g. newidr"),
     ],
 )
 def test_an_update_with_a_mistake_in_its_arguments_asks_nobody(salt_run, unreachable, words, problem):

@@ -2,14 +2,14 @@
 
 import pytest
 
-from idr import enrolment, topology
+from idr import enrolment
+from tests.tables import IDR
 
 FINGER = ":".join(["ab"] * 32)
 
 
-@pytest.mark.parametrize("server", topology.read("idr").servers)
+@pytest.mark.parametrize("server", IDR.servers)
 def test_states_and_enrolment_write_the_same_files(loaders, server, tmp_path):
-    environment = topology.read("idr")
     host = loaders(server)
     host.opts["master_finger"] = FINGER
     sls = ["salt_minion.configured"] + (["salt_master.configured"] if server == "idr-proxy" else [])
@@ -19,7 +19,7 @@ def test_states_and_enrolment_write_the_same_files(loaders, server, tmp_path):
             if chunk["state"] == "file" and chunk["fun"] == "managed":
                 managed[chunk["name"]] = chunk
 
-    wanted = enrolment._files(environment, environment.servers[server], FINGER)
+    wanted = enrolment._files(IDR, IDR.servers[server], FINGER)
 
     assert managed.keys() == wanted.keys()
     for path, (text, mode) in wanted.items():
@@ -36,7 +36,6 @@ def test_states_and_enrolment_write_the_same_files(loaders, server, tmp_path):
 
 
 def test_the_links_are_the_same(loaders):
-    environment = topology.read("idr")
     low = [
         chunk
         for sls in ("salt_minion.configured", "salt_master.configured")
@@ -44,4 +43,4 @@ def test_the_links_are_the_same(loaders):
     ]
 
     assert {chunk["name"]: chunk["target"] for chunk in low if chunk["fun"] == "symlink"} == enrolment._links(True)
-    assert environment.proxy.id == "idr-proxy"
+    assert IDR.proxy.id == "idr-proxy"

@@ -4,10 +4,9 @@ from dataclasses import replace
 import pytest
 import salt.utils.crypt
 
-from idr import enrolment, topology
-from tests.tables import cases
+from idr import enrolment
+from tests.tables import IDR, cases
 
-IDR = topology.read("idr")
 WANTED = enrolment.Wanted("c0ffee", "this salt", {"/etc/idr/pillar/site.sls": "{}\n"})
 
 

@@ -7,7 +7,6 @@ import pytest
 from idr import show, topology
 from tests.tables import REPO
 
-IDR = topology.read("idr")
 spec = importlib.util.spec_from_file_location("environment_table", REPO / "_output/environment.py")
 table = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(table)
@@ -44,7 +43,7 @@ def test_an_optional_unit_counts_only_where_it_is():
 
 
 def test_every_role_has_its_services_and_versions():
-    assert show.SERVICES.keys() == show.VERSIONS.keys() == topology.DATA.keys()
+    assert show.SERVICES.keys() == show.VERSIONS.keys() == topology.ROLES.keys()
 
 
 @pytest.mark.parametrize(

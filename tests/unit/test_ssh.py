@@ -2,11 +2,10 @@
 
 import pytest
 
-from idr import topology
 from idr.errors import IdrError
 from idr.ssh import NoPython, connections
+from tests.tables import IDR
 
-IDR = topology.read("idr")
 SAID = {
     "unknown": (255, "No ED25519 host key is known for idr-omero and you have requested strict checking.\n"
                 "Host key verification failed."),

@@ -1,12 +1,13 @@
 """The OpenSSH configuration, as OpenSSH reads it."""
 
+import re
 import subprocess
+from dataclasses import replace
 
 import pytest
 
-from idr import ssh_config, topology
-
-IDR = topology.read("idr")
+from idr import ssh_config
+from tests.tables import IDR
 
 
 @pytest.fixture
@@ -56,3 +57,14 @@ def test_without_a_user_it_is_ones_own(ssh):
     import getpass
 
     assert ssh("idr-omero")["user"] == getpass.getuser()
+
+
+def test_the_tunnels_of_a_second_server_have_its_number():
+    second = replace(IDR.servers["idr-a-omero"], id="idr-a-omero2")
+    text = ssh_config.text(replace(IDR, servers={**IDR.servers, second.id: second}))
+
+    assert re.findall("^Host (.*-tunnel-omero-web.*)$", text, re.MULTILINE) == [
+        "idr-tunnel-omero-web",
+        "idr-a-tunnel-omero-web",
+        "idr-a-tunnel-omero-web2",
+    ]

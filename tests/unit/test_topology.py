@@ -1,11 +1,12 @@
 import copy
+import uuid
 
 import pytest
 import yaml
 
 from idr import topology
 from idr.errors import Refused
-from tests.tables import REPO, cases, laid_over
+from tests.tables import IDR, REPO, cases, laid_over
 
 RAW = yaml.safe_load((REPO / "tests/cases/topology_environment.yaml").read_text())
 
@@ -18,13 +19,29 @@ def test_a_rule_broken_is_told_with_its_place(case):
     assert refused.value.problems == case["problem"]
 
 
-def test_the_environment_as_it_is():
-    environment = topology.read("idr")
+def test_the_environment_of_the_lab_without_a_cloud():
+    assert IDR.proxy.id == "idr-proxy"
+    assert str(IDR.proxy.addresses["idr-a"]) == "192.168.2.10"
+    assert str(IDR.servers["idr-a-database"].address) == "192.168.2.12"
+    assert IDR.servers["idr-omero"].volumes[0].mount == "/data"
 
-    assert environment.proxy.id == "idr-proxy"
-    assert str(environment.proxy.addresses["idr-a"]) == "192.168.2.10"
-    assert str(environment.servers["idr-a-database"].address) == "192.168.2.12"
-    assert environment.servers["idr-omero"].volumes[0].mount == "/data"
+
+def test_further_servers_are_entries():
+    raw = copy.deepcopy(RAW)
+    servers = raw["environment"]["servers"]
+    servers["idr-management"] = {"role": "management", "addresses": {"idr": "192.168.1.30"}, "volumes": []}
+    for id_, address in (("idr-a-omero2", "192.168.2.31"), ("idr-a-omero10", "192.168.2.32")):
+        volume = {"name": f"{id_[4:]}-data", "mount": "/data", "size_gb": 1, "uuid": f"{uuid.uuid4()}"}
+        servers[id_] = {"role": "omero", "addresses": {"idr-a": address}, "volumes": [volume]}
+
+    read = topology.parse(raw, "idr").servers
+
+    assert {id_: read[id_].prefix for id_ in ("idr-management", "idr-a-omero2", "idr-a-omero10")} == {
+        "idr-management": "idr",
+        "idr-a-omero2": "idr-a",
+        "idr-a-omero10": "idr-a",
+    }
+    assert read["idr-a-omero10"].volumes[0].name == "a-omero10-data"
 
 
 def test_a_server_made_by_hand_has_the_uuid_of_its_filesystem():
@@ -46,23 +63,13 @@ def test_an_environment_without_its_optional_volumes():
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("environment: [", "broken.sls line 1: expected the node content, but found '<stream end>'"),
-        ("environment:\n  name: broken\n  name: broken\n", "broken.sls line 3: name is there twice"),
-        ("", "the file: has to be a mapping, not None"),
+        ("environment: [", "here line 1: expected the node content, but found '<stream end>'"),
+        ("environment:\n  name: broken\n  name: broken\n", "here line 3: name is there twice"),
+        ("", "here: the table: has to be a mapping, not None"),
     ],
 )
-def test_a_file_that_is_no_such_yaml(tmp_path, text, problem):
-    (tmp_path / "broken.sls").write_text(text)
-
+def test_a_text_that_is_no_such_yaml(text, problem):
     with pytest.raises(Refused) as refused:
-        topology.read("broken", tmp_path)
+        topology.read("broken", text, "here")
 
     assert refused.value.problems == [problem]
-
-
-@pytest.mark.parametrize("name", ["prod", "../environments/idr", "idr.sls", ""])
-def test_a_name_of_no_environment(name):
-    with pytest.raises(Refused) as refused:
-        topology.read(name)
-
-    assert refused.value.problems == [f"{name}: there is no environment of that name; there is idr"]

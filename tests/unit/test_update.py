@@ -5,10 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from idr import topology, update
+from idr import update
 from idr.errors import IdrError
-
-IDR = topology.read("idr")
+from tests.tables import IDR
 
 
 def step(number, result=True, comment="fine", **changes):

@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from idr import topology, values
+from idr.errors import Refused
 from idr.values import compiled, servers
-from tests.tables import REPO, cases, laid_over
+from tests.tables import BY_HAND, IDR, REPO, cases, laid_over
 
 ENVIRONMENT = topology.parse(yaml.safe_load((REPO / "tests/cases/topology_environment.yaml").read_text()), "idr")
 # by way of JSON, so that what the file has by reference is each server's own
@@ -90,9 +91,38 @@ def test_whatever_a_site_writes_is_read_to_the_end(id_):
 # --- as Salt compiles it ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", sorted(file.stem for file in topology.ENVIRONMENTS.glob("*.sls")))
-def test_this_repositorys_pillar_is_clean_for_every_server(name, tmp_path):
-    assert values.problems(name, tmp_path / "none") == []
+TABLE = BY_HAND.read_text()
+
+
+def test_this_repositorys_pillar_is_clean_for_every_server(tmp_path):
+    assert values.problems(IDR, TABLE, tmp_path / "none") == []
+
+
+def test_a_second_omero_and_a_management_server_are_entries_of_the_table(tmp_path):
+    raw = yaml.safe_load(TABLE)
+    further = raw["environment"]["servers"]
+    further["idr-management"] = {"role": "management", "addresses": {"idr": "192.168.1.30"}, "volumes": []}
+    volume = {"name": "omero2-data", "mount": "/data", "size_gb": 500, "id": "6c1f0a52-0b57-4bd0-8f6e-3f4f1f0b9a22"}
+    further["idr-omero2"] = {"role": "omero", "addresses": {"idr": "192.168.1.31"}, "volumes": [volume]}
+    text = yaml.safe_dump(raw)
+    environment = topology.read("idr", text, "here")
+
+    assert values.problems(environment, text, tmp_path / "none") == []
+    with compiled.options_of_checkout("idr", text, tmp_path / "none") as opts:
+        pillars, _ = compiled.pillars(opts, environment.servers)
+    assert pillars["idr-omero2"]["server"]["prefix"] == "idr"
+    assert pillars["idr-management"]["server"] == {
+        "id": "idr-management",
+        "role": "management",
+        "prefix": "idr",
+        "side": "production",
+        "network": "idr",
+        "cidr": "192.168.1.0/24",
+        "address": "192.168.1.30",
+        "volumes": [],
+    }
+    # production's database has connections for the pools of both
+    assert [pillars[id_]["postgresql"]["pools"] for id_ in ("idr-database", "idr-a-database")] == [150, 75]
 
 
 def test_a_site_has_the_last_word_and_is_read_for_every_server(tmp_path):
@@ -106,7 +136,7 @@ def test_a_site_has_the_last_word_and_is_read_for_every_server(tmp_path):
         )
     )
 
-    told = values.problems("idr", tmp_path)
+    told = values.problems(IDR, TABLE, tmp_path)
 
     assert [line.partition(": has")[0].partition(": unk")[0].partition(": takes")[0] for line in told] == [
         "every server: ngnix",
@@ -128,17 +158,18 @@ def test_a_site_has_the_last_word_and_is_read_for_every_server(tmp_path):
 def test_a_site_that_does_not_render_is_a_line_for_every_server(tmp_path, capfd, text, problem):
     (tmp_path / "site.sls").write_text(text)
 
-    told = values.problems("idr", tmp_path)
+    told = values.problems(IDR, TABLE, tmp_path)
 
-    assert [line.partition(": ")[0] for line in told] == list(topology.read("idr").servers)
+    assert [line.partition(": ")[0] for line in told] == list(IDR.servers)
     assert all(line.partition(": ")[2].startswith(problem) and "\n" not in line for line in told), told
     assert capfd.readouterr() == ("", "")
 
 
 def test_a_master_demands_what_only_a_site_can_give_and_shows_no_secret(tmp_path):
-    with compiled.options_of_checkout("idr", tmp_path / "none") as opts:
+    with compiled.options_of_checkout("idr", TABLE, tmp_path / "none") as opts:
         site = tmp_path / "site"
         shutil.copytree(REPO / "tests/functional/site", site)
+        shutil.copy(BY_HAND, site)
         (site / "secrets/idr/omero.sls").write_text("secrets: {omero: {root_password: [not-a-secret]}}\n")
         opts["pillar_roots"]["base"][1] = str(site)
 
@@ -146,3 +177,15 @@ def test_a_master_demands_what_only_a_site_can_give_and_shows_no_secret(tmp_path
             "idr-omero: secrets.omero.public_password: missing",
             "idr-omero: secrets.omero.root_password: has to be a text that isn't empty",
         ]
+
+
+def test_a_master_that_has_not_been_told_of_its_servers_says_who_tells_it(tmp_path):
+    opts = {"idr_environment": "idr", "pillar_roots": {"base": [str(REPO / "pillar"), str(tmp_path)]}}
+
+    with pytest.raises(Refused) as refused:
+        values.problems_on_master(opts)
+
+    assert refused.value.problems == [
+        f"idr: this master hasn't been told of its servers ({tmp_path}/environment.sls): "
+        "at your workstation, salt-run environment.update idr apply=True"
+    ]

@@ -1,5 +1,6 @@
-# The environment `idr`: which servers it has, where they are, and which volumes carry their data.
-# A server's name is its minion id; its role decides what it does (salt/roles/, pillar/roles/).
+# The servers of the lab without a cloud, as an operator describes servers that were made by hand: where they are, and
+# which volumes carry their data. Elsewhere such a file is ~/.config/idr/<env>/environment.sls (docs/enrolment.md); an
+# environment in a cloud needs none. A server's name is its minion id; its role decides what it does (salt/roles/).
 environment:
   name: idr
   public:

@@ -1,0 +1,2 @@
+# A server for an operator's own tools has no values of its own.
+{}

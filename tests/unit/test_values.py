@@ -5,6 +5,7 @@ import dataclasses
 import json
 import shutil
 
+import jinja2
 import pytest
 import yaml
 
@@ -177,6 +178,33 @@ def test_a_master_demands_what_only_a_site_can_give_and_shows_no_secret(tmp_path
             "idr-omero: secrets.omero.public_password: missing",
             "idr-omero: secrets.omero.root_password: has to be a text that isn't empty",
         ]
+
+
+def test_a_rehearsal_sees_where_servers_are_to_be_and_nothing_else_does(tmp_path):
+    import salt.pillar
+
+    rendered = jinja2.Template((REPO / "etc/master.j2").read_text()).render(environment="idr")
+    (tmp_path / "candidate").mkdir()
+    with compiled.options_of_checkout("idr", TABLE, tmp_path / "none") as opts:
+        here = {
+            "/srv/idr/current/pillar": str(REPO / "pillar"),
+            "/srv/idr/next/pillar": str(REPO / "pillar"),
+            "/etc/idr/next": str(tmp_path / "candidate"),
+            "/etc/idr/pillar": opts["pillar_roots"]["base"][1],
+        }
+        roots = yaml.safe_load(rendered)["pillar_roots"]
+        opts["pillar_roots"] = {saltenv: [here[root] for root in of_it] for saltenv, of_it in roots.items()}
+        opts["pillar_source_merging_strategy"] = "none"
+
+        def address(saltenv):
+            own = {**opts, "saltenv": saltenv, "pillarenv": saltenv}
+            pillar = salt.pillar.Pillar(own, {}, "idr-omero", saltenv, pillarenv=saltenv).compile_pillar()
+            assert pillar["environment"]["servers"]["idr-omero"]["addresses"]["idr"] == pillar["server"]["address"]
+            return pillar["server"]["address"]
+
+        assert (address("base"), address("next")) == ("192.168.1.11", "192.168.1.11")
+        (tmp_path / "candidate/environment.sls").write_text(TABLE.replace("192.168.1.11", "192.168.1.77"))
+        assert (address("base"), address("next")) == ("192.168.1.11", "192.168.1.77")
 
 
 def test_a_master_that_has_not_been_told_of_its_servers_says_who_tells_it(tmp_path):

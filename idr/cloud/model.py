@@ -1,8 +1,8 @@
 """
 The words of an environment in its cloud: what is wanted, what is there, and the plan from one to the other.
 
-Nothing here asks a cloud. `wanted` makes a Wanted of pillar and the command line, `inventory` the Facts by one reading of
-the cloud, `planning` a Plan of both, and `making` carries a plan out.
+Nothing here asks a cloud. `wanted` makes a Wanted of pillar and the command line, `inventory` the Facts by one reading
+of the cloud, `planning` a Plan of both, and `making` carries a plan out.
 """
 
 from collections.abc import Mapping
@@ -23,13 +23,16 @@ class Source:
 
 @dataclass(frozen=True)
 class WantedVolume:
-    """A data volume. NAME is the cloud's (`newidr-omero-data`), USE pillar's (`omero-data`)."""
+    """
+    A data volume. NAME is the cloud's (`newidr-omero-data`), USE pillar's (`omero-data`). SOURCE is "" (blank),
+    `use:omero-data` (this environment's own), or as typed: a volume's, snapshot's or environment's name or id.
+    """
 
     name: str
     use: str
     server: str
     size_gb: int
-    source: str = ""  # blank; `use:omero-data` (this environment's own); or as typed: a volume's, snapshot's or environment's name or id
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Facts:
-    """One reading of the project: its things by kind, and its quotas as (limit, used) by name; a limit of -1 is none."""
+    """One reading of the project: its things by kind, and its quotas as (limit, used) by name; a limit of -1: none."""
 
     cloud: str
     project: str
@@ -103,8 +106,8 @@ class Facts:
 @dataclass(frozen=True)
 class Step:
     """
-    One change. VERB is make, change, remove or tag. WHAT holds the call's attributes; a value that is a Ref is the id of
-    another thing, there already or made by a step before. NEEDS are the steps (kind, name) that have to be done first.
+    One change. VERB is make, change, remove or tag. WHAT holds the call's attributes; a value that is a Ref is the id
+    of another thing, there already or made by a step before. NEEDS are the steps (kind, name) that come first.
     """
 
     verb: str

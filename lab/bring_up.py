@@ -106,7 +106,7 @@ def _images(here, pool):
         return {}
     began = time.monotonic()
     image = base.base()
-    recipes = {machine.name: machines.layer_of(machine) for machine in new}
+    recipes = {machine.name: machines.layer_of(machine.role) for machine in new}
     built = dict(zip(set(recipes.values()), pool.map(lambda recipe: base.layer(recipe, image), set(recipes.values())),
                      strict=True))
     say(f"what hosts boot from is there ({time.monotonic() - began:.1f} s)")

@@ -3,19 +3,35 @@
 from lab import egress
 from lab.shell import run
 
+# As cloud-init writes them; who reads a console log for them knows these two lines.
+KEYS_BEGIN, KEYS_END = "-----BEGIN SSH HOST KEY KEYS-----", "-----END SSH HOST KEY KEYS-----"
+# All hosts share one kernel, which doesn't mount two xfs filesystems of the same UUID; on servers elsewhere a volume
+# and its clone never meet. `mount` calls this for each xfs filesystem.
+MOUNT_XFS = """#!/bin/sh
+exec mount -i -t xfs "$@" -o nouuid
+"""
 
-def seed(upper, hostname, authorized_key):
+
+def seed(upper, hostname, authorized_key, resolvers=(), clones=False):
     """
     Fill the directory UPPER, the upper layer of a host that has never booted.
 
     authorized_key:  the line of root's authorized_keys, or None
+    resolvers:       addresses of name servers, instead of this machine's
+    clones:          its volumes may be clones of each other's and of other hosts'
     """
     etc = upper / "etc"
     (etc / "ssh").mkdir(parents=True, exist_ok=True)
     (etc / "hostname").write_text(f"{hostname}\n")
     (etc / "hosts").write_text(f"127.0.0.1 localhost\n127.0.1.1 {hostname}\n")
     # A lost answer costs a second, not five: six hosts that install packages ask a lot at once.
-    (etc / "resolv.conf").write_text(egress.resolv_conf().read_text().rstrip() + "\noptions timeout:1 attempts:5\n")
+    named = "".join(f"nameserver {address}\n" for address in resolvers) or egress.resolv_conf().read_text()
+    (etc / "resolv.conf").write_text(named.rstrip() + "\noptions timeout:1 attempts:5\n")
+    if clones:
+        helper = upper / "usr/sbin/mount.xfs"
+        helper.parent.mkdir(parents=True)
+        helper.write_text(MOUNT_XFS)
+        helper.chmod(0o755)
     run("ssh-keygen", "-q", "-A", "-f", upper)
     for key in (etc / "ssh").glob("*.pub"):
         key.write_text(" ".join(key.read_text().split()[:2]) + f" root@{hostname}\n")
@@ -31,3 +47,10 @@ def seed(upper, hostname, authorized_key):
 def host_keys(upper):
     """The public SSH keys of the host with that upper layer as (type, key), as its console would show them."""
     return sorted(tuple(path.read_text().split()[:2]) for path in (upper / "etc/ssh").glob("ssh_host_*_key.pub"))
+
+
+def show_host_keys(upper, console):
+    """Append the public SSH keys of the host with that upper layer to its console, as cloud-init prints them."""
+    lines = [path.read_text().strip() for path in sorted((upper / "etc/ssh").glob("ssh_host_*_key.pub"))]
+    with open(console, "a") as output:
+        output.write("\n".join([KEYS_BEGIN, *lines, KEYS_END, ""]))

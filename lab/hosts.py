@@ -3,7 +3,8 @@ One host with real systemd: start, stop, kill, run a command in it.
 
 A host is given everything it needs: a network namespace with its interfaces, the layers it boots from, block devices
 and directories. Whoever gives these, `lab/ctl` or a cloud's compute driver, calls the same functions. What runs is
-found by the host's control group, named after its directory; nothing is remembered.
+found by the host's control group, named after its directory. What a host was started from, with the disks attached
+and detached since, is in its directory's host.json; the keeper boots from it, and `known` reads it back.
 """
 
 import contextlib
@@ -11,7 +12,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from lab.settings import NAME
 from lab.shell import LabError, delete, run, wait_until
 
 KEEPER = Path(__file__).with_name("keeper.py")
+PYTHON = "/usr/bin/python3"   # not the starter's own, which may be a virtual environment that goes
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/root",
@@ -28,6 +29,20 @@ ENVIRONMENT = {
     "TERM": os.environ.get("TERM", "dumb"),
 }
 PROPAGATED = Path("/run/systemd/nspawn/propagate")
+# Nodes that were there at boot are mounts, later ones are files.
+SHOW = """
+for node in "$3" "$4"; do
+  mkdir -p "${node%/*}"
+  rm -f "$node" 2>/dev/null || :
+  [ -b "$node" ] || mknod -m 600 "$node" b "$1" "$2"
+done
+"""
+HIDE = """
+for node in "$@"; do
+  umount "$node" 2>/dev/null || :
+  rm -f "$node"
+done
+"""
 
 
 @dataclass(frozen=True)
@@ -62,20 +77,20 @@ def start(host):
         return
     end(host.directory)
     host.directory.mkdir(parents=True, exist_ok=True)
-    (host.directory / "host.json").write_text(json.dumps({
+    _write(host.directory, {
         "hostname": host.hostname,
+        "netns": host.netns,
         "machine": _machine(host.directory),
         "group": f"{NAME}/{host.directory.name}",
         "limits": host.limits,
         "layers": [str(layer) for layer in host.layers],
         "directories": {target: str(source) for target, source in host.directories.items()},
-        "volumes": [{"file": str(disk.file), "device": volumes.attach(disk.file), "name": disk.name,
-                     "serial": disk.serial} for disk in host.disks],
-    }, indent=1))
+        "volumes": [_volume(disk, volumes.attach(disk.file)) for disk in host.disks],
+    })
     with open(host.directory / "console.log", "ab") as console:
         subprocess.Popen(
             ["nsenter", f"--net=/run/netns/{host.netns}", "unshare", "--mount", "--propagation", "slave",
-             sys.executable, "-BP", KEEPER, host.directory],
+             PYTHON, "-BP", KEEPER, host.directory],
             stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT, start_new_session=True)
     wait_until(f"{host.hostname} starts", lambda: is_on(host.directory), 20)
 
@@ -113,6 +128,53 @@ def end(directory):
         (PROPAGATED / _machine(directory)).rmdir()
     for volume in _started_with(directory).get("volumes", []):
         volumes.detach(volume["file"])
+
+
+def known(directory):
+    """The host as it was started last, with the disks attached and detached since; None if it never was."""
+    said = _started_with(directory)
+    if not said:
+        return None
+    return Host(
+        directory=directory, hostname=said["hostname"], netns=said["netns"],
+        layers=tuple(Path(layer) for layer in said["layers"]),
+        disks=tuple(Disk(Path(volume["file"]), volume["name"], volume["serial"]) for volume in said["volumes"]),
+        directories={target: Path(source) for target, source in said["directories"].items()}, limits=said["limits"])
+
+
+def attach(directory, disk):
+    """
+    Give a host that was started a block device: now if it is on, and at every boot from now on.
+
+    Refuses a name that another volume of the host has. Doing it again does nothing.
+    """
+    said = _started_with(directory)
+    others = [volume for volume in said["volumes"] if volume["serial"] != disk.serial]
+    if disk.name in [volume["name"] for volume in others]:
+        raise LabError(f"{said['hostname']} has another volume at /dev/{disk.name}")
+    device = volumes.attach(disk.file) if is_on(directory) else None
+    _write(directory, {**said, "volumes": [*others, _volume(disk, device)]})
+    if device:
+        number = os.stat(device).st_rdev
+        _run_at_once(directory, SHOW, os.major(number), os.minor(number), *_nodes(disk.name, disk.serial))
+
+
+def detach(directory, serial):
+    """
+    Take the block device with that serial number from a host: now if it is on, and for good.
+
+    Refuses while anything holds it, a mount inside the host above all. Doing it again does nothing.
+    """
+    said = _started_with(directory)
+    volume = next((volume for volume in said.get("volumes", []) if volume["serial"] == serial), None)
+    if not volume:
+        return
+    if is_on(directory):
+        if volumes.is_held(volume["file"]):
+            raise LabError(f"{said['hostname']} has /dev/{volume['name']} mounted or else in use: unmount it first")
+        _run_at_once(directory, HIDE, *_nodes(volume["name"], serial))
+    volumes.detach(volume["file"])
+    _write(directory, {**said, "volumes": [other for other in said["volumes"] if other is not volume]})
 
 
 def remove(directory):
@@ -182,12 +244,33 @@ def last_words(directory, characters=400):
     return "(nothing)"
 
 
+def _run_at_once(directory, script, *words):
+    """Run a shell script in the host, also while it reboots."""
+    wait_until(f"{directory.name} has a process 1", lambda: leader(directory), 20)
+    run_in(directory, "sh", "-ec", script, "sh", *map(str, words))
+
+
+def _nodes(name, serial):
+    return f"/dev/{name}", f"/dev/disk/by-id/virtio-{serial}"
+
+
+def _volume(disk, device):
+    return {"file": str(disk.file), "device": device, "name": disk.name, "serial": disk.serial}
+
+
 def _group(directory):
     return cgroups.group(directory.name)
 
 
 def _machine(directory):
     return f"{NAME}-{directory.name}"[:64]
+
+
+def _write(directory, said):
+    """Write host.json, whole or not at all: the keeper reads it at every boot."""
+    unfinished = directory / "host.json.new"
+    unfinished.write_text(json.dumps(said, indent=1))
+    unfinished.rename(directory / "host.json")
 
 
 def _started_with(directory):

@@ -106,7 +106,7 @@ def test_only_a_host_that_limits_is_given_this_machine_s_controllers():
 
 def test_only_the_docker_server_limits(here, monkeypatch, tmp_path):
     monkeypatch.setattr(machines, "made_on", lambda directory: ())
-    monkeypatch.setattr(machines, "_directories", lambda machine: {})
+    monkeypatch.setattr(machines, "directories", lambda name, role, directory: {})
     monkeypatch.setattr(volumes, "file_of", lambda volume: tmp_path)
     assert [m.name for m in here.machines if machines.host(m).limits] == ["idr-a-dockermanager"]
 

@@ -1,4 +1,5 @@
 import copy
+import re
 import uuid
 
 import pytest
@@ -73,3 +74,18 @@ def test_a_text_that_is_no_such_yaml(text, problem):
         topology.read("broken", text, "here")
 
     assert refused.value.problems == [problem]
+
+
+def test_what_an_environment_is_made_of_by_default_is_called_as_its_roles_demand():
+    text = (REPO / "pillar/environment_defaults.sls").read_text()
+    declared = yaml.safe_load(re.sub(r"\bENV\b", "prod42", text))
+
+    names = {}
+    for id_, server in declared["servers"].items():
+        assert topology.prefix_of(id_, server["role"], "prod42"), topology.wrong_name(server["role"], "prod42")
+        assert server["flavour"] in declared
+        for volume in server["volumes"]:
+            assert volume["name"] == topology.volume_of(id_, server["role"], "prod42")[0]
+            names[volume["name"]] = volume
+    assert len(declared["servers"]) == len(names) == 6
+    assert all(volume.get("source", "omero-data") in names for volume in names.values())

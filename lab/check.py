@@ -1,5 +1,6 @@
 """What this machine must have for a lab: every missing thing at once, each with what to do about it."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -19,7 +20,13 @@ PACKAGES = {
     "mmdebstrap": "/usr/bin/mmdebstrap",
     "nftables": "/usr/sbin/nft",
     "iproute2": "/usr/sbin/ip",
+    "ethtool": "/usr/sbin/ethtool",
     "procps": "/usr/sbin/sysctl",
+    "xfsprogs": "/usr/sbin/mkfs.xfs",
+    "postgresql": "/usr/lib/postgresql/15/bin/postgres",
+    "ovn-central": "/usr/bin/ovn-northd",
+    "ovn-host": "/usr/bin/ovn-controller",
+    "openvswitch-switch": "/usr/lib/openvswitch-switch/ovs-vswitchd",
     "git": "/usr/bin/git",
     "openssh-client": "/usr/bin/ssh-keygen",
     "ca-certificates": "/usr/sbin/update-ca-certificates",
@@ -31,6 +38,7 @@ PACKAGES = {
     "libssl-dev": "/usr/include/openssl/ssl.h",
     "libbz2-dev": "/usr/include/bzlib.h",
 }
+POLICY = Path("/usr/sbin/policy-rc.d")   # asked by every package before it starts a daemon
 GIGABYTE = 1 << 30
 STATE_BYTES, CACHE_BYTES, MEMORY_BYTES = 15 * GIGABYTE, 5 * GIGABYTE, 6 * GIGABYTE
 
@@ -41,10 +49,24 @@ def missing_packages():
 
 
 def install(packages):
-    """Install Debian packages on this machine."""
+    """Install Debian packages on this machine, and start none of the daemons that are in them."""
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    run("apt-get", "-q", "update", env=environment)
-    run("apt-get", "-q", "-y", "--no-install-recommends", "install", *packages, env=environment)
+    with _no_daemon_starts():
+        run("apt-get", "-q", "update", env=environment)
+        run("apt-get", "-q", "-y", "--no-install-recommends", "install", *packages, env=environment)
+
+
+@contextlib.contextmanager
+def _no_daemon_starts():
+    ours = not POLICY.exists()
+    if ours:
+        POLICY.write_text("#!/bin/sh\nexit 101\n")
+        POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        if ours:
+            POLICY.unlink()
 
 
 def problems():

@@ -1,0 +1,96 @@
+#!/usr/bin/env python3
+"""
+What an administrator makes before anybody uses a cloud: `bootstrap.py identity` first, and `bootstrap.py resources`
+when the services are up. Run in the services' environment; what is there already stays.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+sys.dont_write_bytecode = True
+sys.path.append(str(Path(__file__).resolve().parents[2]))
+
+import openstack  # noqa: E402
+
+from lab.cloud.config import FILES, PASSWORD  # noqa: E402
+from lab.cloud.settings import ADDRESS, PORTS, PUBLIC_ADDRESS, REGION  # noqa: E402
+
+USER = "idr"
+# Nominal sizes: Nova counts them against the quota, and nothing takes so much of this machine.
+FLAVORS = {"m1.medium": (2, 4, 40), "m1.large": (4, 8, 80), "m1.xlarge": (8, 16, 160)}   # CPUs, GB of memory and disk
+IMAGE = "Debian 12"   # a name and no bytes: what a server boots from is the lab's base image
+PUBLIC_CIDR, GATEWAY, POOL = "198.51.100.0/24", "198.51.100.1", ("198.51.100.10", "198.51.100.60")
+PRODUCTION_ADDRESS = "198.51.100.10"
+# Two environments of six servers and six volumes, a third on the way, and the snapshots that clones are made of.
+COMPUTE_QUOTA = {"instances": 18, "cores": 144, "ram": 288 << 10, "key_pairs": 20}
+VOLUME_QUOTA = {"volumes": 24, "snapshots": 24, "gigabytes": 10000}
+NETWORK_QUOTA = {"networks": 10, "subnets": 10, "routers": 5, "ports": 80, "floating_ips": 8, "security_groups": 20,
+                 "security_group_rules": 150}
+PATHS = {"compute": "/v2.1", "block-storage": "/v3"}
+
+
+def identity(cloud):
+    """The services and their endpoints, the user that they are, and the ordinary one."""
+    keystone = cloud.identity
+    for name, (_, kind) in FILES.items():
+        if name == "keystone":
+            continue   # made by keystone-manage
+        service = keystone.find_service(name) or keystone.create_service(name=name, type=kind)
+        there = {endpoint.interface for endpoint in keystone.endpoints(service_id=service.id)}
+        for interface, address in (("public", PUBLIC_ADDRESS), ("internal", ADDRESS)):
+            if interface not in there:
+                keystone.create_endpoint(service_id=service.id, interface=interface, region_id=REGION,
+                                         url=f"http://{address}:{PORTS[name]}{PATHS.get(kind, '')}")
+    # last: once the services are let in, all is there
+    roles = {role.name: role.id for role in keystone.roles()}
+    for name, granted in ((USER, ("member",)), ("services", ("admin", "service"))):
+        project = keystone.find_project(name) or keystone.create_project(name=name, domain_id="default")
+        user = keystone.find_user(name) or keystone.create_user(
+            name=name, password=PASSWORD, domain_id="default", default_project_id=project.id)
+        for role in granted:
+            keystone.assign_project_role_to_user(project, user, roles[role])
+
+
+def resources(cloud):
+    """Flavors, the image, the outside network with one address for production, quotas, and what new groups allow."""
+    for name, (cpus, memory, disk) in FLAVORS.items():
+        if not cloud.compute.find_flavor(name):
+            cloud.compute.create_flavor(name=name, vcpus=cpus, ram=memory << 10, disk=disk)
+    if not cloud.image.find_image(IMAGE):
+        cloud.image.create_image(name=IMAGE, disk_format="raw", container_format="bare", visibility="public",
+                                 data=b"\0" * 512, allow_duplicates=True)
+    neutron = cloud.network
+    # from Neutron's own migrations, which don't run on PostgreSQL
+    if not list(neutron.default_security_group_rules()):
+        for family in ("IPv4", "IPv6"):
+            neutron.create_default_security_group_rule(
+                direction="egress", ether_type=family, used_in_default_sg=True, used_in_non_default_sg=True)
+            neutron.create_default_security_group_rule(
+                direction="ingress", ether_type=family, remote_group_id="PARENT", used_in_default_sg=True,
+                used_in_non_default_sg=False)
+    outside = neutron.find_network("external") or neutron.create_network(
+        name="external", is_router_external=True, provider_network_type="flat", provider_physical_network="outside")
+    if not neutron.find_subnet("external-subnet"):
+        neutron.create_subnet(name="external-subnet", network_id=outside.id, ip_version=4, cidr=PUBLIC_CIDR,
+                              gateway_ip=GATEWAY, is_dhcp_enabled=False,
+                              allocation_pools=[{"start": POOL[0], "end": POOL[1]}])
+    project = cloud.identity.find_project(USER).id
+    if not list(neutron.ips(floating_ip_address=PRODUCTION_ADDRESS)):
+        neutron.create_ip(floating_network_id=outside.id, floating_ip_address=PRODUCTION_ADDRESS, project_id=project)
+    cloud.compute.update_quota_set(project, **COMPUTE_QUOTA)
+    cloud.block_storage.update_quota_set(project, **VOLUME_QUOTA)
+    neutron.update_quota(project, **NETWORK_QUOTA)
+
+
+def main():
+    os.environ.pop("OS_CLOUD", None)
+    cloud = openstack.connect(
+        load_yaml_config=False, load_envvars=False, auth_url=f"http://{ADDRESS}:{PORTS['keystone']}/v3",
+        username="admin", password=PASSWORD, project_name="admin", user_domain_name="Default",
+        project_domain_name="Default", region_name=REGION, interface="internal")
+    {"identity": identity, "resources": resources}[sys.argv[1]](cloud)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""The cloud from nothing to up, down again, and away; each may be called in whatever state the last one was killed."""
+
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from lab import hosts, machines, network, volumes
+from lab.cloud import config, faults, ovn, postgres, processes, services
+from lab.cloud import venv as environments
+from lab.cloud.settings import ADDRESS, API, DIRECTORY, PORTS, PUBLIC_ADDRESS
+from lab.settings import HOSTS
+from lab.shell import delete, run
+from lab.topology import OUTSIDE_NETWORK
+
+BOOTSTRAP = Path(__file__).with_name("bootstrap.py")
+
+
+def up(say):
+    """
+    Bring the cloud up on the lab's outside network, which has to be there (`network.outside_up`).
+
+    say:  takes a line of progress
+
+    Refuses, with what it said last, when one of its processes ends.
+    """
+    began = time.monotonic()
+    DIRECTORY.mkdir(mode=0o700, parents=True, exist_ok=True)
+    venv = environments.venv()
+    config.write(venv)
+    volumes.mount_shelf()
+    _give_api_its_addresses()
+    with ThreadPoolExecutor(3) as pool:
+        for part in (pool.submit(ovn.up), pool.submit(postgres.up, say), pool.submit(machines.prepare_for_cloud)):
+            part.result()
+    faults.up()
+    with ThreadPoolExecutor(len(PORTS)) as pool:
+        for name in PORTS:
+            services.start(name, venv)
+        services.wait("keystone")
+        _bootstrap("identity", venv)   # Cinder and Nova wait for it
+        list(pool.map(services.wait, PORTS))
+    _bootstrap("resources", venv)
+    say(f"the cloud is up ({time.monotonic() - began:.1f} s)")
+
+
+def is_up():
+    """Whether every part of the cloud answers."""
+    return ovn.is_up() and postgres.is_up() and faults.is_up() and all(map(services.answers, PORTS))
+
+
+def restart(name):
+    """End a service as a crash does, and start it again; its servers and volumes go on meanwhile."""
+    processes.end(name)
+    services.start(name, environments.venv())
+    services.wait(name)
+
+
+def down():
+    """Power the cloud's servers off and stop the cloud; it keeps all it knows, and `up` starts the servers again."""
+    for name in (*reversed(PORTS), faults.NAME):   # Nova first, which takes note of servers that are off
+        processes.end(name)
+    off = servers()
+    with ThreadPoolExecutor(max(1, len(off))) as pool:
+        list(pool.map(hosts.stop, off))
+    ovn.down()
+    postgres.down()
+    processes.end()
+    volumes.unmount_shelf()
+
+
+def destroy():
+    """End the cloud and its servers at once, and delete all of them; the cache stays."""
+    processes.end()
+    for directory in servers():
+        hosts.end(directory)
+        hosts.remove(directory)
+    volumes.detach(volumes.SHELF)
+    volumes.unmount_shelf()
+    if DIRECTORY.exists():
+        delete(DIRECTORY)
+
+
+def servers():
+    """The directories of the cloud's servers, as hosts, on or off: those that are named by an id."""
+    return sorted(path for path in HOSTS.glob("*-*-*-*-*") if re.fullmatch("[0-9a-f-]{36}", path.name))
+
+
+def _give_api_its_addresses():
+    network.enclose(API)
+    for address in (ADDRESS, PUBLIC_ADDRESS):
+        network.plug(API, "eth0", OUTSIDE_NETWORK, address)
+
+
+def _bootstrap(what, venv):
+    run("nsenter", f"--net={network.NAMESPACES / API}", venv / "bin/python", "-I", BOOTSTRAP, what)

@@ -1,0 +1,253 @@
+#!/usr/bin/env python3
+"""
+What stands between clients and the API, hands every call on, counts it, and does it wrong when it is told to.
+
+A rule is a dictionary. Which calls it is about, all of them where it doesn't say:
+
+    service   nova, neutron, cinder, keystone, glance or placement
+    method    GET, POST, …
+    path      regular expression, searched for in path and query
+    skip      so many of these calls go well before the rule begins, 0
+    times     so many it spoils, then it has no effect any more; without, all
+
+and what happens to them:
+
+    before    seconds to wait before the call is handed on; a client that hung up meanwhile has not sent it
+    after     seconds to wait after its effect before the answer is given
+    answer    a status (500, 503, 409, 413, 429 …) instead of handing it on; `reset`: the connection is cut instead;
+              `lost`: it is handed on, and the connection cut instead of the answer; `refused`: the service's port is
+              closed as long as the rule is there (only with `service`, and for all its calls)
+
+The first rule that isn't used up applies. `tell` and its callers work from anywhere on this machine.
+"""
+
+import contextlib
+import http.client
+import json
+import re
+import select
+import socket
+import socketserver
+import struct
+import sys
+import threading
+import time
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
+    sys.dont_write_bytecode = True
+
+from lab.cloud import processes
+from lab.cloud.settings import ADDRESS, API, DIRECTORY, PORTS, PUBLIC_ADDRESS
+from lab.shell import LabError, wait_until
+
+NAME = "faults"
+SOCKET = DIRECTORY / "faults.sock"
+HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "proxy-connection"}
+RESET = struct.pack("ii", 1, 0)   # SO_LINGER: closing sends RST
+FIELDS = {"service", "method", "path", "skip", "times", "before", "after", "answer"}
+
+
+def up():
+    """Start it unless it runs, without rules."""
+    processes.start(NAME, API, "/usr/bin/python3", "-B", Path(__file__).resolve())
+    wait_until("what makes faults answers", is_up, 20,
+               lambda: None if processes.is_on(NAME) else f"it ended: {processes.last_words(NAME)}")
+
+
+def is_up():
+    """Whether it answers."""
+    try:
+        return processes.is_on(NAME) and bool(tell({}))
+    except OSError:
+        return False
+
+
+def rules(*wanted):
+    """Have these rules instead of all earlier ones, none of them used yet. Refuses one that it doesn't understand."""
+    said = tell({"rules": wanted})
+    if "refused" in said:
+        raise LabError(said["refused"])
+
+
+def hits():
+    """How many calls each rule has met, the skipped ones too, in the order of the rules."""
+    return tell({})["hits"]
+
+
+def calls():
+    """All calls since `forget`, as a dictionary of (service, method, path without query): how many."""
+    return {tuple(call): count for call, count in tell({})["calls"]}
+
+
+def forget():
+    """Count calls from 0 again."""
+    tell({"forget": True})
+
+
+def tell(request):
+    """Send it a request and return its answer."""
+    with socket.socket(socket.AF_UNIX) as line:
+        line.settimeout(10)
+        line.connect(str(SOCKET))
+        line.sendall(json.dumps(request).encode() + b"\n")
+        return json.loads(line.makefile().readline())
+
+
+class State:
+    """The rules, how often each was met, and the calls that were counted."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.rules, self.hits, self.calls, self.ports = [], [], Counter(), {}
+
+    def met(self, service, method, path):
+        """Count a call and return the rule that applies to it, or an empty one."""
+        with self.lock:
+            self.calls[service, method, path.partition("?")[0]] += 1
+            for number, rule in enumerate(self.rules):
+                if (rule.get("service", service) == service and rule.get("method", method) == method
+                        and re.search(rule.get("path", ""), path)):
+                    begins = rule.get("skip", 0)
+                    if self.hits[number] >= begins + rule.get("times", float("inf")):
+                        continue
+                    self.hits[number] += 1
+                    if self.hits[number] > begins:
+                        return rule
+        return {}
+
+    def answer(self, request):
+        """Do what a REQUEST of `tell` asks for."""
+        if "rules" in request:
+            for rule in request["rules"]:
+                unknown = set(rule) - FIELDS
+                if unknown or (rule.get("answer") == "refused" and rule.get("service") not in PORTS):
+                    return {"refused": f"not a rule: {rule}; its fields are among {', '.join(sorted(FIELDS))}, and "
+                                       f"`refused` is of one service of {', '.join(PORTS)}"}
+            with self.lock:
+                self.rules, self.hits = request["rules"], [0] * len(request["rules"])
+                closed = {rule["service"] for rule in self.rules if rule.get("answer") == "refused"}
+            for service in PORTS:
+                self.close(service) if service in closed else self.open(service)
+        with self.lock:
+            if request.get("forget"):
+                self.calls.clear()
+            return {"rules": self.rules, "hits": self.hits, "calls": list(self.calls.items())}
+
+    def open(self, service):
+        """Listen for calls of a service."""
+        if service not in self.ports:
+            handler = type("Handler", (Call,), {"state": self, "service": service})
+            server = ThreadingHTTPServer((PUBLIC_ADDRESS, PORTS[service]), handler)
+            self.ports[service] = server
+            threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def close(self, service):
+        """Listen no more: the kernel refuses connections."""
+        if service in self.ports:
+            server = self.ports.pop(service)
+            server.shutdown()
+            server.server_close()
+
+
+class Call(BaseHTTPRequestHandler):
+    """One connection of a client: each call on it is handed on, or not."""
+
+    protocol_version = "HTTP/1.1"
+    state = service = None
+
+    def handle_one_request(self):
+        self.raw_requestline = self.rfile.readline(1 << 16)
+        if not self.raw_requestline:
+            self.close_connection = True
+        elif self.parse_request():
+            with contextlib.suppress(ConnectionError):
+                self._call()
+
+    def _call(self):
+        body = self._body()
+        rule = self.state.met(self.service, self.command, self.path)
+        answer = rule.get("answer")
+        time.sleep(rule.get("before", 0))
+        if answer in ("reset", "refused") or self._hung_up():
+            return self._cut()
+        if isinstance(answer, int):
+            text = json.dumps({"error": {"code": answer, "message": "a fault that the lab was told to make"}}).encode()
+            return self._give(answer, [("Content-Type", "application/json")], text)
+        status, headers, text = self._hand_on(body)
+        time.sleep(rule.get("after", 0))
+        if answer == "lost":
+            return self._cut()
+        return self._give(status, headers, text)
+
+    def _body(self):
+        if "chunked" in self.headers.get("Transfer-Encoding", ""):
+            parts = []
+            while size := int(self.rfile.readline().split(b";")[0], 16):
+                parts.append(self.rfile.read(size))
+                self.rfile.readline()
+            self.rfile.readline()
+            return b"".join(parts)
+        return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+
+    def _hand_on(self, body):
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in HOP_BY_HOP}
+        headers.update({"Connection": "close", "Content-Length": str(len(body))})
+        upstream = http.client.HTTPConnection(ADDRESS, PORTS[self.service], timeout=600)
+        try:
+            upstream.request(self.command, self.path, body, headers)
+            response = upstream.getresponse()
+            return response.status, response.getheaders(), response.read()
+        except OSError as failure:
+            return 502, [("Content-Type", "text/plain")], f"{self.service} isn't there: {failure}".encode()
+        finally:
+            upstream.close()
+
+    def _give(self, status, headers, text):
+        self.send_response_only(status)
+        for name, value in headers:
+            if name.lower() not in HOP_BY_HOP | {"content-length"}:
+                self.send_header(name, value)
+        if self.command == "HEAD":   # the length of what a GET would give
+            lengths = [value for name, value in headers if name.lower() == "content-length"]
+            self.send_header("Content-Length", lengths[0] if lengths else "0")
+            text = b""
+        elif status not in (204, 304):
+            self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def _hung_up(self):
+        readable, _, _ = select.select([self.connection], [], [], 0)
+        return bool(readable) and not self.connection.recv(1, socket.MSG_PEEK)
+
+    def _cut(self):
+        self.close_connection = True
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        self.connection.close()
+
+
+class Control(socketserver.StreamRequestHandler):
+    """One request of `tell`."""
+
+    def handle(self):
+        answer = self.server.state.answer(json.loads(self.rfile.readline()))
+        self.wfile.write(json.dumps(answer).encode() + b"\n")
+
+
+def main():
+    state = State()
+    ThreadingHTTPServer.daemon_threads = True
+    for service in PORTS:
+        state.open(service)
+    SOCKET.unlink(missing_ok=True)
+    with socketserver.UnixStreamServer(str(SOCKET), Control) as server:
+        server.state = state
+        server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

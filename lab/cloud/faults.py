@@ -157,6 +157,7 @@ class Call(BaseHTTPRequestHandler):
     """One connection of a client: each call on it is handed on, or not."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True   # headers and body are two packets, and the second waited 40 ms
     state = service = None
 
     def handle_one_request(self):

@@ -1,0 +1,160 @@
+"""The lab's cloud as far as it needs none: what makes faults, and the services' configuration."""
+
+import http.client
+import http.server
+import re
+import socket
+import threading
+import time
+
+import pytest
+import yaml
+
+from lab.cloud import config, faults
+
+
+@pytest.fixture
+def state():
+    return faults.State()
+
+
+def given(state, *rules):
+    state.rules, state.hits = list(rules), [0] * len(rules)
+
+
+@pytest.mark.parametrize(
+    "rule, spoiled",
+    [
+        ({}, [1, 1, 1]),
+        ({"times": 1}, [1, 0, 0]),
+        ({"skip": 1}, [0, 1, 1]),
+        ({"skip": 1, "times": 1}, [0, 1, 0]),
+        ({"times": 0}, [0, 0, 0]),
+        ({"service": "nova"}, [0, 0, 0]),
+        ({"service": "neutron", "method": "POST", "path": r"/v2\.0/ports$"}, [1, 1, 1]),
+        ({"method": "GET"}, [0, 0, 0]),
+        ({"path": "routers"}, [0, 0, 0]),
+    ],
+)
+def test_a_rule_spoils_the_calls_it_is_about(state, rule, spoiled):
+    given(state, {**rule, "answer": 500})
+    assert [bool(state.met("neutron", "POST", "/v2.0/ports")) for _ in range(3)] == [bool(one) for one in spoiled]
+
+
+def test_the_first_rule_that_is_not_used_up_applies(state):
+    given(state, {"answer": 409, "times": 1}, {"answer": 503})
+    assert [state.met("nova", "GET", "/")["answer"] for _ in range(3)] == [409, 503, 503]
+    assert state.hits == [1, 2]
+
+
+def test_calls_are_counted_without_their_query(state):
+    for path in ("/v2.1/servers?limit=1", "/v2.1/servers", "/v2.1/flavors"):
+        state.met("nova", "GET", path)
+    assert state.calls == {("nova", "GET", "/v2.1/servers"): 2, ("nova", "GET", "/v2.1/flavors"): 1}
+
+
+@pytest.mark.parametrize("rule", [{"servce": "nova"}, {"answer": "refused"}, {"answer": "refused", "service": "heat"}])
+def test_what_is_no_rule_is_refused(state, rule):
+    assert "not a rule" in state.answer({"rules": [rule]})["refused"]
+
+
+@pytest.fixture
+def api(state, monkeypatch):
+    """A service that takes note of the bodies posted to it, behind what makes faults; the address of both."""
+    had = []
+
+    class Service(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            had.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(201)
+            self.end_headers()
+            self.wfile.write(b"made")
+
+        def log_message(self, *_):
+            """Quiet."""
+
+    service = http.server.ThreadingHTTPServer(("127.0.0.4", 0), Service)
+    monkeypatch.setattr(faults, "PORTS", {"nova": service.server_port})
+    monkeypatch.setattr(faults, "ADDRESS", "127.0.0.4")
+    monkeypatch.setattr(faults, "PUBLIC_ADDRESS", "127.0.0.5")
+    threading.Thread(target=service.serve_forever, args=(0.01,), daemon=True).start()
+    state.open("nova")
+    yield service.server_port, had
+    state.close("nova")
+    service.shutdown()
+    service.server_close()
+
+
+def post(port):
+    """The status and text of a call; None when the connection was cut."""
+    connection = http.client.HTTPConnection("127.0.0.5", port, timeout=5)
+    try:
+        connection.request(
+            "POST", "/servers", iter([b"a ", b"server"]), encode_chunked=True, headers={"Transfer-Encoding": "chunked"}
+        )
+        response = connection.getresponse()
+        return response.status, response.read()
+    except ConnectionError:
+        return None
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    "rule, seen, effects",
+    [
+        ({"method": "GET", "answer": 500}, (201, b"made"), 1),
+        ({"answer": "reset"}, None, 0),
+        ({"answer": "lost"}, None, 1),
+        ({"before": 0.1}, (201, b"made"), 1),
+        ({"after": 0.1}, (201, b"made"), 1),
+    ],
+)
+def test_a_call_and_its_effect(state, api, rule, seen, effects):
+    port, had = api
+    given(state, rule)
+    assert post(port) == seen
+    assert had == [b"a server"] * effects
+
+
+@pytest.mark.parametrize("status", [500, 503, 409, 413, 429])
+def test_an_answer_instead_of_an_effect(state, api, status):
+    port, had = api
+    given(state, {"answer": status, "times": 1})
+    assert post(port)[0] == status
+    assert had == []
+    assert post(port) == (201, b"made")
+
+
+def test_a_client_that_hung_up_before_has_sent_nothing(state, api):
+    port, had = api
+    given(state, {"before": 0.3})
+    with socket.create_connection(("127.0.0.5", port)) as client:
+        client.sendall(b"POST /servers HTTP/1.1\r\nHost: nova\r\nContent-Length: 8\r\n\r\na server")
+        time.sleep(0.1)
+    time.sleep(0.5)
+    assert had == []
+
+
+def test_a_refused_connection(state, api):
+    port, _ = api
+    state.answer({"rules": [{"service": "nova", "answer": "refused"}]})
+    with pytest.raises(ConnectionRefusedError):
+        http.client.HTTPConnection("127.0.0.5", port, timeout=5).connect()
+    state.answer({"rules": []})
+    assert post(port) == (201, b"made")
+
+
+@pytest.mark.parametrize("service", config.FILES)
+def test_every_setting_of_a_service_has_a_value(service):
+    name, kind = config.FILES[service]
+    text = config.text(service, kind, "/venv")
+    assert not re.search(r"\$", text)
+    if service != "keystone":
+        assert f"\nservice_type = {kind}\n" in text
+
+
+def test_a_user_goes_through_what_makes_faults_unless_told_not_to():
+    assert yaml.safe_load(config.clouds_yaml())["clouds"]["idr"]["auth"]["auth_url"] == "http://198.51.100.5:5000/v3"
+    direct = yaml.safe_load(config.clouds_yaml("admin", public=False))["clouds"]["admin"]
+    assert (direct["auth"]["auth_url"], direct["interface"]) == ("http://198.51.100.4:5000/v3", "internal")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,14 @@ ROOT = Path(__file__).parents[2]
 CTL = ROOT / "lab/ctl"
 PUBLIC = "198.51.100.10"
 SERVERS = ("idr-proxy", "idr-omero", "idr-database", "idr-a-omero", "idr-a-database", "idr-a-dockermanager")
+
+
+def until(what, seconds: float = 60):
+    """Wait until this is so."""
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, f"not within {seconds} s"
+        time.sleep(1)
 
 
 @dataclass(frozen=True)

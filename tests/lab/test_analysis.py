@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from .browser import User
-from .conftest import PUBLIC
+from .conftest import PUBLIC, until
 
 pytestmark = pytest.mark.lab
 
@@ -93,14 +93,6 @@ def container(lab) -> str:
 
 def running(lab) -> dict:
     return lab.salt(HOST, "jupyterhub.servers")[HOST]
-
-
-def until(what, seconds: float = 60):
-    """Wait until this is so."""
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, f"not within {seconds} s"
-        time.sleep(1)
 
 
 # --- a user at work ---------------------------------------------------------------------------------------------------

@@ -107,7 +107,8 @@ class Facts:
 class Step:
     """
     One change. VERB is make, change, remove or tag. WHAT holds the call's attributes; a value that is a Ref is the id
-    of another thing, there already or made by a step before. NEEDS are the steps (kind, name) that come first.
+    of a thing that a step before makes. NEEDS are the keys of the steps that come first: (kind, name), and of what is
+    removed ("remove snapshot", name), as a temporary snapshot is made and removed in one plan.
     """
 
     verb: str
@@ -115,11 +116,11 @@ class Step:
     name: str
     what: Mapping = field(default_factory=dict)
     needs: tuple[tuple[str, str], ...] = ()
-    id: str | None = None  # of what is changed or removed
+    id: "str | Ref | None" = None  # of what is changed, removed or tagged
 
     @property
     def key(self):
-        return self.kind, self.name
+        return (f"remove {self.kind}" if self.verb == "remove" else self.kind), self.name
 
     def __str__(self):
         return f"{self.verb} {self.kind} {self.name}"
@@ -127,7 +128,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Ref:
-    """The id of a thing that is made by a step of the same plan, or is there: filled in when the step runs."""
+    """The id of a thing that a step of the same plan makes, or finds made: filled in when the step runs."""
 
     kind: str
     name: str

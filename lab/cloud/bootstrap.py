@@ -4,7 +4,6 @@ What an administrator makes before anybody uses a cloud: `bootstrap.py identity`
 when the services are up. Run in the services' environment; what is there already stays.
 """
 
-import os
 import sys
 from pathlib import Path
 
@@ -57,15 +56,20 @@ def resources(cloud):
     for name, (cpus, memory, disk) in FLAVORS.items():
         if not cloud.compute.find_flavor(name):
             cloud.compute.create_flavor(name=name, vcpus=cpus, ram=memory << 10, disk=disk)
-    if not cloud.image.find_image(IMAGE):
+    image = cloud.image.find_image(IMAGE)
+    if image and image.status != "active":   # its upload was cut short
+        cloud.image.delete_image(image)
+    if not image or image.status != "active":
         cloud.image.create_image(name=IMAGE, disk_format="raw", container_format="bare", visibility="public",
                                  data=b"\0" * 512, allow_duplicates=True)
     neutron = cloud.network
     # from Neutron's own migrations, which don't run on PostgreSQL
-    if not list(neutron.default_security_group_rules()):
-        for family in ("IPv4", "IPv6"):
+    there = {(rule.direction, rule.ether_type) for rule in neutron.default_security_group_rules()}
+    for family in ("IPv4", "IPv6"):
+        if ("egress", family) not in there:
             neutron.create_default_security_group_rule(
                 direction="egress", ether_type=family, used_in_default_sg=True, used_in_non_default_sg=True)
+        if ("ingress", family) not in there:
             neutron.create_default_security_group_rule(
                 direction="ingress", ether_type=family, remote_group_id="PARENT", used_in_default_sg=True,
                 used_in_non_default_sg=False)
@@ -84,7 +88,6 @@ def resources(cloud):
 
 
 def main():
-    os.environ.pop("OS_CLOUD", None)
     cloud = openstack.connect(
         load_yaml_config=False, load_envvars=False, auth_url=f"http://{ADDRESS}:{PORTS['keystone']}/v3",
         username="admin", password=PASSWORD, project_name="admin", user_domain_name="Default",

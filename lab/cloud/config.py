@@ -23,17 +23,28 @@ COMPUTE_ID = uuid.uuid5(uuid.NAMESPACE_DNS, HOST)
 
 
 def write(venv):
-    """Write every service's configuration, and the directories and keys that it names; VENV: what services run from."""
+    """
+    Write every service's configuration, and the directories and keys that it names.
+
+    venv:  what services run from
+
+    Returns the services whose configuration was another before.
+    """
     for name in ("locks", "keystone", "glance/images", "glance/staging", "glance/tasks", "neutron", "cinder", "nova"):
         (DIRECTORY / name).mkdir(parents=True, exist_ok=True)
     for directory in (ETC, LOG):
         directory.mkdir(parents=True, exist_ok=True)
+    changed = []
     for service, (name, kind) in FILES.items():
-        (ETC / name).write_text(text(service, kind, venv))
+        wanted, path = text(service, kind, venv), ETC / name
+        if not path.exists() or path.read_text() != wanted:
+            path.write_text(wanted)
+            changed.append(service)
     for keys in ("tokens", "credentials"):
         _make_keys(DIRECTORY / "keystone" / keys)
     # of its own accord, Nova makes one once and then won't start on the same database without it
     (DIRECTORY / "nova/compute_id").write_text(str(COMPUTE_ID))
+    return changed
 
 
 def text(service, kind, venv):

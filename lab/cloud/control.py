@@ -8,7 +8,7 @@ from pathlib import Path
 from lab import hosts, machines, network, volumes
 from lab.cloud import config, faults, ovn, postgres, processes, services
 from lab.cloud import venv as environments
-from lab.cloud.settings import ADDRESS, API, DIRECTORY, PORTS, PUBLIC_ADDRESS
+from lab.cloud.settings import ADDRESS, API, DIRECTORY, HYPERVISOR, PORTS, PUBLIC_ADDRESS
 from lab.settings import HOSTS
 from lab.shell import delete, run
 from lab.topology import OUTSIDE_NETWORK
@@ -26,8 +26,11 @@ def up(say):
     """
     began = time.monotonic()
     DIRECTORY.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not {API, HYPERVISOR} <= set(network.namespaces()):
+        processes.end()   # whatever is left of namespaces that are gone
     venv = environments.venv()
-    config.write(venv)
+    for name in config.write(venv):
+        processes.end(name)
     volumes.mount_shelf()
     _give_api_its_addresses()
     with ThreadPoolExecutor(3) as pool:

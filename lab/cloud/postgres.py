@@ -84,7 +84,8 @@ def environment(directory=DATABASE):
 
 
 def _start(directory):
-    (directory / "data/postmaster.pid").unlink(missing_ok=True)   # of one that was killed
+    for left in (directory / "data/postmaster.pid", *directory.glob(".s.PGSQL.*")):   # of one that was killed
+        left.unlink(missing_ok=True)
     options = [word for option in OPTIONS for word in ("-c", option)]
     processes.start(NAME, API, *NOT_ROOT, BIN / "postgres", "-D", directory / "data", "-k", directory, *options)
     wait_until("PostgreSQL answers", lambda: succeeds(BIN / "pg_isready", "--quiet", "--host", directory), 60,

@@ -4,6 +4,7 @@ import hashlib
 import shutil
 from pathlib import Path
 
+from lab.cloud import processes
 from lab.cloud.settings import CACHED
 from lab.settings import CHECKOUT
 from lab.shell import run
@@ -25,6 +26,7 @@ def venv():
     complete = directory / "complete"
     if complete.exists():
         return directory
+    processes.end()   # whatever runs from an older one
     for other in CACHED.glob("venv-*"):
         shutil.rmtree(other)
     directory.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,235 @@
+"""
+One run at a time on an environment, from any machine: a claim in the description of its base security group.
+
+That group, which has the environment's name, is its record in the cloud: made before everything else and removed after
+it. A claim is a conditional update of it (Neutron's revision number, If-Match), so of two runs only one can succeed.
+Neutron lets two groups have one name, and two runs may both make it: whoever claimed one looks at all of them again, and
+holds the lock only if theirs is the oldest and no other is claimed. Of two who do so at once, at least one sees the other.
+"""
+
+import getpass
+import os
+import random
+import re
+import socket
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from idr.cloud import mark
+from idr.cloud.answers import is_missing, is_stale, is_unclear
+from idr.cloud.connection import ERRORS
+from idr.errors import IdrError, Refused
+
+TRIES = 10
+LONGEST = 255  # characters of a description in Neutron
+RECORD = re.compile(
+    r"(?P<mark>[^;]*)(; unfinished (?P<unfinished>[^;]+))?"
+    r"(; held by (?P<holder>\S+) since (?P<since>\S+) to (?P<purpose>.*))?"
+)
+
+
+class Lost(IdrError):
+    """The lock isn't this run's any more; it must not go on."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the base group's description says: whose it is, the run that isn't finished, and who holds the lock."""
+
+    mark: str
+    unfinished: str | None = None
+    holder: str | None = None  # user@host:pid
+    since: str | None = None
+    purpose: str | None = None
+
+    def __str__(self):
+        unfinished = f"; unfinished {self.unfinished}" if self.unfinished else ""
+        held = f"; held by {self.holder} since {self.since} to {self.purpose}" if self.holder else ""
+        return f"{self.mark}{unfinished}{held}"[:LONGEST]
+
+    @property
+    def free(self):
+        """The same, held by nobody."""
+        return replace(self, holder=None, since=None, purpose=None)
+
+
+def record(description):
+    """The ``Record`` that is that description."""
+    return Record(**RECORD.match(description).groupdict())
+
+
+def this_process():
+    """The name under which this process holds locks: ``ada@workstation:4711``."""
+    return f"{getpass.getuser()[:20]}@{socket.gethostname().split('.')[0][:30]}:{os.getpid()}"
+
+
+class Lock:
+    """A lock that is held; made with ``held``."""
+
+    def __init__(self, cloud, environment, group, mine):
+        self.cloud, self.environment, self.group, self.mine = cloud, environment, group, mine
+
+    @property
+    def unfinished(self):
+        """The run that began before and isn't finished, or None."""
+        return self.mine.unfinished
+
+    def check(self):
+        """Raise ``Lost`` unless this run still holds it: before anything is removed that can't be made again."""
+        self._now()
+
+    def begin(self, run):
+        """Write down that this run has begun to make things."""
+        self._write(replace(self.mine, unfinished=run))
+
+    def finish(self):
+        """Write down that nothing is unfinished."""
+        self._write(replace(self.mine, unfinished=None))
+
+    def release(self):
+        """Give it back; where it was lost there's nothing to give."""
+        with suppress(Lost):
+            self._write(self.mine.free)
+
+    def remove(self):
+        """Remove the group, and so the lock itself: an environment's very end."""
+        for pause in _pauses():
+            try:
+                group = self._now()
+            except Gone:
+                return
+            _sent(
+                lambda group=group: self.cloud.network.delete_security_group(group, if_revision=group.revision_number)
+            )
+            time.sleep(pause)
+        raise IdrError(f"security group {self.environment}, which is the lock: not removed in {TRIES} tries")
+
+    def _now(self):
+        """The group as it is, if it's still this run's."""
+        try:
+            group = self.cloud.network.get_security_group(self.group)
+        except ERRORS as error:
+            if is_missing(error):
+                raise Gone(f"{self.environment}: its base group, which is the lock, is gone: stopped") from error
+            raise
+        now = record(group.description)
+        if (now.holder, now.since) != (self.mine.holder, self.mine.since):
+            who = f"{now.holder} has it since {now.since}" if now.holder else "nobody has it"
+            raise Lost(f"{self.environment}: the lock was taken away from this run, and {who}: stopped")
+        return group
+
+    def _write(self, wanted):
+        for pause in _pauses():
+            group = self._now()
+            if record(group.description) == wanted or _sent(lambda group=group: _update(self.cloud, group, wanted)):
+                self.mine = wanted
+                return
+            time.sleep(pause)
+            if _is(self.cloud, self.group, wanted):
+                self.mine = wanted
+                return
+        raise IdrError(f"security group {self.environment}, which is the lock: not written in {TRIES} tries")
+
+
+class Gone(Lost):
+    """The group itself isn't there any more."""
+
+
+@contextmanager
+def held(cloud, environment, run, purpose, broken=None):
+    """
+    The environment's lock, a ``Lock``, for as long as the block lasts.
+
+    run:      this run's id, which the base group gets if it has to be made
+    purpose:  what for, which others are told: ``apply``
+    broken:   the holder whose lock is to be broken, as the refusal shows it
+
+    Refused with who holds it, since when, and how it's broken.
+    """
+    lock = _acquire(cloud, environment, run, purpose, broken)
+    try:
+        yield lock
+    finally:
+        lock.release()
+
+
+def _acquire(cloud, environment, run, purpose, broken):
+    since = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    for pause in _pauses():
+        if not _groups(cloud, environment):
+            text = mark.description(environment, run)
+            _sent(lambda text=text: cloud.network.create_security_group(name=environment, description=text))
+        found = _groups(cloud, environment)
+        others = [(group, said) for group, said in found if said.holder]
+        dead = [(group, said) for group, said in others if said.holder == broken]
+        for group, said in dead:
+            _sent(lambda group=group, said=said: _update(cloud, group, said.free))
+        if others and not dead:
+            raise Refused(_held_by(environment, said, purpose, broken) for _, said in others)
+        if dead or not found:
+            continue
+        group, said = found[0]
+        mine = replace(said, holder=this_process(), since=since, purpose=purpose)
+        _sent(lambda group=group, mine=mine: _update(cloud, group, mine))
+        found = _groups(cloud, environment)
+        claimed = [group.id for group, said in found if said.holder]
+        if [group.id] == claimed and (found[0][0].id, found[0][1]) == (group.id, mine):
+            for other, _ in found[1:]:
+                _sent(lambda other=other: cloud.network.delete_security_group(other, if_revision=other.revision_number))
+            return Lock(cloud, environment, group.id, mine)
+        if any(said == mine for _, said in found):
+            Lock(cloud, environment, group.id, mine).release()
+        time.sleep(pause)
+    raise Refused(
+        [f"{environment}: its lock couldn't be had in {TRIES} tries, as others want it too. Once more, please"]
+    )
+
+
+def _groups(cloud, environment):
+    """The environment's base groups with their records, the one that counts first: one, or more for a moment."""
+    found = cloud.network.security_groups(name=environment)
+    ours = [group for group in found if group.name == environment and mark.of(group.description)[0] == environment]
+    return [(group, record(group.description)) for group in sorted(ours, key=lambda it: (it.created_at, it.id))]
+
+
+def _held_by(environment, said, purpose, broken):
+    me, _, _ = this_process().rpartition(":")
+    who, _, pid = said.holder.rpartition(":")
+    dead = ", which doesn't run any more" if who == me and not os.path.exists(f"/proc/{pid}") else ""
+    wrong = f"break_lock={broken} doesn't name its holder. " if broken else ""
+    return (
+        f"{environment}: {who} (process {pid}{dead}) is on it since {said.since}, to {said.purpose}. {wrong}"
+        f"Once you are sure that this run is dead: salt-run environment.{purpose} {environment} apply=True "
+        f"break_lock={said.holder}"
+    )
+
+
+def _pauses():
+    """Seconds between tries, not the same for two who collide."""
+    return (random.uniform(0.1, 0.3 * number) for number in range(1, TRIES + 1))
+
+
+def _update(cloud, group, wanted):
+    cloud.network.update_security_group(group.id, if_revision=group.revision_number, description=str(wanted))
+
+
+def _is(cloud, id_, wanted):
+    try:
+        return record(cloud.network.get_security_group(id_).description) == wanted
+    except ERRORS as error:
+        if not is_missing(error):
+            raise
+        return False
+
+
+def _sent(call):
+    """Make a call that is conditional; False where it had no effect, or may have had it. What's refused is raised."""
+    try:
+        call()
+        return True
+    except ERRORS as error:
+        if not (is_stale(error) or is_missing(error) or is_unclear(error)):
+            raise
+        return False

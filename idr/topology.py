@@ -85,7 +85,7 @@ def read(name, text, source):
     source:  where the text is from, which problems begin with
     """
     try:
-        return parse(yaml.load(text, _NothingTwice), name)
+        return parse(yaml.load(text, NothingTwice), name)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}" if mark else ""
@@ -103,7 +103,7 @@ def parse(raw, name):
     return environment
 
 
-class _NothingTwice(yaml.SafeLoader):
+class NothingTwice(yaml.SafeLoader):
     """YAML keeps the last of two equal keys and says nothing: a server pasted twice would lose one."""
 
     def construct_mapping(self, node, deep=False):

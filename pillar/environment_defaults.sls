@@ -15,6 +15,8 @@ vm_flavour: m1.large                    # a server below names one of these thre
 vm_flavour_large: m1.xlarge
 vm_flavour_medium: m1.medium
 
+idr_volume_type: ''                     # of its volumes; '': the cloud's default
+idr_availability_zone: ''               # '': the only one, or where the environment is already
 idr_network_external: ''                # where floating IPs come from; '': the only external network
 idr_environment_idr_subnet: 192.168.1.0/24
 idr_environment_analysis_subnet: 192.168.2.0/24

@@ -25,7 +25,8 @@ class Source:
 class WantedVolume:
     """
     A data volume. NAME is the cloud's (`newidr-omero-data`), USE pillar's (`omero-data`). SOURCE is "" (blank),
-    `use:omero-data` (this environment's own), or as typed: a volume's, snapshot's or environment's name or id.
+    `use:omero-data` (this environment's own), `sources:idr` (what that environment has of this use; what is optional
+    may be missing there), or as typed: a volume's, snapshot's or environment's name or id.
     """
 
     name: str
@@ -68,6 +69,8 @@ class Wanted:
     servers: tuple[WantedServer, ...]
     volumes: tuple[WantedVolume, ...]
     address: str | None = None  # a floating IP that was named; None: one that is free, or a new one
+    volume_type: str = ""  # "": the cloud's default
+    zone: str = ""  # the availability zone; "": the only one, or where the environment is already
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,10 @@
-"""What a cloud puts into a server before its first boot: name, resolvers, SSH host keys and the operator's key."""
+"""What a cloud puts into a server before its first boot: name, resolvers, SSH host keys and the operators' keys."""
+
+import base64
+import binascii
 
 from lab import egress
-from lab.shell import run
+from lab.shell import LabError, run
 
 # As cloud-init writes them; who reads a console log for them knows these two lines.
 KEYS_BEGIN, KEYS_END = "-----BEGIN SSH HOST KEY KEYS-----", "-----END SSH HOST KEY KEYS-----"
@@ -16,7 +19,7 @@ def seed(upper, hostname, authorized_key, resolvers=(), clones=False):
     """
     Fill the directory UPPER, the upper layer of a host that has never booted.
 
-    authorized_key:  the line of root's authorized_keys, or None
+    authorized_key:  the lines of root's authorized_keys, or None
     resolvers:       addresses of name servers, instead of this machine's
     clones:          its volumes may be clones of each other's and of other hosts'
     """
@@ -54,3 +57,26 @@ def show_host_keys(upper, console):
     lines = [path.read_text().strip() for path in sorted((upper / "etc/ssh").glob("ssh_host_*_key.pub"))]
     with open(console, "a") as output:
         output.write("\n".join([KEYS_BEGIN, *lines, KEYS_END, ""]))
+
+
+def further_keys(user_data):
+    """
+    The public keys that a server's user data names beside its key pair: a cloud-config of `ssh_authorized_keys`.
+
+    user_data:  base64, or None
+
+    Refuses everything else that cloud-init would do with it, and the lab doesn't.
+    """
+    if not user_data:
+        return []
+    import yaml  # only here: hosts without a cloud need none
+
+    try:
+        text = base64.b64decode(user_data).decode()
+        wanted = yaml.safe_load(text)
+    except (binascii.Error, UnicodeDecodeError, yaml.YAMLError):
+        text, wanted = "", None
+    known = {"ssh_authorized_keys", "disable_root"}   # root is never disabled here
+    if not text.startswith("#cloud-config\n") or not isinstance(wanted, dict) or not set(wanted) <= known:
+        raise LabError("of user data the lab's servers take a cloud-config of ssh_authorized_keys, and nothing else")
+    return wanted.get("ssh_authorized_keys") or []

@@ -1,5 +1,6 @@
 """What the cloud's servers are made of, as far as it can be said without one: their hosts' files, disks and ports."""
 
+import base64
 import json
 import os
 import stat
@@ -77,6 +78,18 @@ def test_what_differs_in_a_cloud_is_not_in_other_hosts(tmp_path):
     assert not (tmp_path / "alone" / helper).exists()
     assert stat.S_IMODE((tmp_path / "cloud" / helper).stat().st_mode) == 0o755
     assert (tmp_path / "cloud/etc/resolv.conf").read_text().startswith("nameserver 192.0.2.53\noptions ")
+
+
+def test_user_data_may_name_further_keys():
+    config = b"#cloud-config\nssh_authorized_keys: [ssh-ed25519 AAAA one, ssh-ed25519 BBBB two]\n"
+    assert firstboot.further_keys(base64.b64encode(config)) == ["ssh-ed25519 AAAA one", "ssh-ed25519 BBBB two"]
+    assert firstboot.further_keys(None) == []
+
+
+@pytest.mark.parametrize("text", [b"#!/bin/sh\n", b"#cloud-config\npackages: [x]\n", b"#cloud-config\n- a\n", b"\xff"])
+def test_user_data_that_the_lab_would_ignore_is_refused(text):
+    with pytest.raises(LabError, match="of user data the lab's servers take a cloud-config of ssh_authorized_keys"):
+        firstboot.further_keys(base64.b64encode(text))
 
 
 @pytest.mark.parametrize(("name", "metadata", "role"), [

@@ -81,16 +81,12 @@ class HostsDriver(fake.FakeDriverWithoutFakeNodes):
 
     def spawn(self, context, instance, image_meta, injected_files, admin_password, allocations, network_info=None,
               block_device_info=None, power_on=True, accel_info=None):
-        given = {"user data": instance.user_data, "files to inject": injected_files}
-        if any(given.values()) or _boots_from_volume(block_device_info):
-            refused = ", ".join([name for name, value in given.items() if value] or ["a volume to boot from"])
-            raise exception.BuildAbortException(
-                instance_uuid=instance.uuid, reason=f"the lab's servers take no {refused}")
         directory = HOSTS / instance.uuid
+        keys = _keys(instance, injected_files, block_device_info)
         its_ports = ports.read(network_info)
         role = machines.role_of(instance.hostname, instance.metadata)
         firstboot.seed(
-            directory / "upper", instance.hostname, f"{instance.key_data.strip()}\n" if instance.key_data else None,
+            directory / "upper", instance.hostname, "".join(f"{key.strip()}\n" for key in keys),
             resolvers=[address for port in its_ports for address in port.resolvers], clones=True)
         self._start(its_ports, hosts.Host(
             directory=directory, hostname=instance.hostname, netns=ports.network.namespace_of(instance.uuid),
@@ -189,8 +185,16 @@ def _disk(connection_info, mountpoint):
                       connection_info["serial"][:SERIAL_LENGTH])
 
 
-def _boots_from_volume(block_device_info):
-    return any(volume["boot_index"] == 0 for volume in driver.block_device_info_get_mapping(block_device_info))
+def _keys(instance, injected_files, block_device_info):
+    """Whom a new server lets in. Refuses what was asked for it and the lab can't give."""
+    try:
+        if injected_files:
+            raise LabError("the lab's servers take no files to inject")
+        if any(volume["boot_index"] == 0 for volume in driver.block_device_info_get_mapping(block_device_info)):
+            raise LabError("the lab's servers boot from no volume")
+        return [*filter(None, [instance.key_data]), *firstboot.further_keys(instance.user_data)]
+    except LabError as refused:
+        raise exception.BuildAbortException(instance_uuid=instance.uuid, reason=str(refused)) from refused
 
 
 def _is_uuid(name):

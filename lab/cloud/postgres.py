@@ -94,7 +94,8 @@ def _start(directory):
 
 def _template(say):
     """The data directory in the cache with all schemas; made if it isn't there."""
-    recipe = [run(BIN / "postgres", "--version"), venv.made_from(), repr(SCHEMAS), repr(DATABASES), NEUTRON.read_text()]
+    commands = repr(SCHEMAS).replace(str(NEUTRON), NEUTRON.read_text())   # wherever this checkout is
+    recipe = [run(BIN / "postgres", "--version"), venv.made_from(), commands, repr(DATABASES)]
     template = CACHED / f"database-{hashlib.sha256(repr(recipe).encode()).hexdigest()[:16]}"
     if template.exists():
         return template

@@ -3,13 +3,17 @@
 from concurrent.futures import ThreadPoolExecutor
 
 from lab import cgroups, downloads, hosts, leftovers, network, volumes
-from lab.settings import HOSTS, STATE, VOLUMES
+from lab.cloud import control
+from lab.settings import STATE, VOLUMES
 from lab.shell import LabError, delete
+from lab.topology import CLOUD
 
 
 def down():
     """Power every host off and take the networks away. Hosts and volumes keep what they wrote."""
-    directories = made_hosts()
+    if CLOUD.exists():
+        control.down()
+    directories = hosts.made()
     with ThreadPoolExecutor(max(1, len(directories))) as pool:
         list(pool.map(hosts.stop, directories))
     downloads.down()
@@ -23,8 +27,9 @@ def destroy():
     Refuses with what is left when something is.
     """
     cgroups.end(cgroups.group())
-    for directory in made_hosts():
+    for directory in hosts.made():
         hosts.end(directory)
+    control.destroy()
     for directory in leftovers.propagated():
         directory.rmdir()
     volumes.detach(VOLUMES)
@@ -34,8 +39,3 @@ def destroy():
     left = leftovers.leftovers()
     if left:
         raise LabError("still there:\n" + "\n".join(left))
-
-
-def made_hosts():
-    """The directories of all hosts that were made."""
-    return sorted(path for path in HOSTS.glob("[!.]*") if path.is_dir()) if HOSTS.exists() else []

@@ -5,6 +5,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from lab import archives, base, check, downloads, hosts, machines, network, seat, topology
+from lab.cloud import control
+from lab.cloud.config import clouds_yaml
 from lab.settings import PUBLIC_ADDRESS, STATE
 from lab.shell import LabError, run
 
@@ -41,24 +43,33 @@ def say(text):
     print(f"[{time.monotonic() - _started:6.1f} s] {text}", flush=True)
 
 
-def up(bare=False):
+def up(bare=False, by_hand=False):
     """
-    Bring the lab up from whatever state it is in, or with `bare` everything but the environment on its hosts.
+    Bring the lab up from whatever state it is in.
+
+    bare:     leave the environment as it is, or not there
+    by_hand:  without a cloud: its servers are as if somebody had made them by hand
 
     Refuses, before anything changes, with every problem of this machine at once.
     """
     problems = check.problems()
     if problems:
         raise LabError("\n".join(problems))
-    here = topology.read()
-    STATE.mkdir(mode=0o700, parents=True, exist_ok=True)
+    here = topology.chosen(by_hand)
+    for directory in (STATE, *([] if by_hand else [topology.CLOUD])):
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     building = archives.start()
     bring_hosts_up(here)
-    commit = _give_seat(here)
-    downloads.up(here)
+    with ThreadPoolExecutor(1) as pool:
+        cloud = None if by_hand else pool.submit(control.up, say)
+        commit = _give_seat(here)
+        downloads.up(here)
+        if cloud:
+            cloud.result()
+    make = _enrol if by_hand else _apply
     if not bare and not archives.are_built(building):
         seat.give_site(here.environment, SITE)   # enrolment needs no archive, and takes minutes the first time
-        _enrol(here, commit)
+        make(here, commit)
     began = time.monotonic()
     offered = archives.offer(building)
     say(f"the archives of OMERO and JupyterHub are on the downloads site ({time.monotonic() - began:.1f} s)")
@@ -68,17 +79,18 @@ def up(bare=False):
         "jupyterhub": {**ANALYSIS["jupyterhub"], **offered["jupyterhub"]},
     })
     if bare:
-        say("the hosts are up, bare: lab/ctl status")
+        say("the lab is up, bare: lab/ctl status")
         return
-    _enrol(here, commit)
+    make(here, commit)
     _deploy(here, commit)
+    seat.give_ssh_config(here.environment)
     run("/usr/bin/python3", archives.OMERO / "seed.py")
     say("OMERO has something to look at, on both sides")
-    print(READY.format(public=PUBLIC_ADDRESS, proxy=here.proxy.name))
+    print(READY.format(public=PUBLIC_ADDRESS, proxy=f"{here.environment}-proxy"))
 
 
 def bring_hosts_up(here):
-    """The images, the networks and every machine, running."""
+    """The images, the networks and every machine that the lab itself makes, running."""
     key = seat.public_key()
     with ThreadPoolExecutor(8) as pool:
         net = pool.submit(network.up, here)
@@ -87,8 +99,9 @@ def bring_hosts_up(here):
         began = time.monotonic()
         list(pool.map(lambda machine: _boot(machine, here, layers.get(machine.name), key), here.machines))
         list(pool.map(lambda machine: hosts.wait(machines.directory_of(machine)), here.machines))
-    say(f"{len(here.servers)} servers and the seat are up ({time.monotonic() - began:.1f} s)")
-    if layers:
+    servers = f"{len(here.servers)} servers and the seat are" if here.servers else "the seat is"
+    say(f"{servers} up ({time.monotonic() - began:.1f} s)")
+    if layers and here.servers:
         base.prune({layer for machine in here.machines for layer in machines.made_on(machines.directory_of(machine))})
 
 
@@ -113,15 +126,21 @@ def _images(here, pool):
     return {name: built[recipe] for name, recipe in recipes.items()}
 
 
-def remake(here, name):
-    """Make one machine anew, as a cloud rebuilds it: a fresh system with new SSH host keys, and its old volumes."""
-    machine = here.machine(name)
-    directory = machines.directory_of(machine)
-    if directory.exists():
-        hosts.stop(directory)
-        hosts.remove(directory)
-    bring_hosts_up(here)
-    _give_seat(here)
+def remake(name):
+    """Make one server anew, as a cloud rebuilds it: a fresh system with new SSH host keys, and its old volumes."""
+    if topology.CLOUD.exists():
+        here = topology.with_a_cloud()
+        control.rebuild(name)
+        seat.know([hosts.named(name)])
+    else:
+        here = topology.read()
+        machine = here.machine(name)
+        directory = machines.directory_of(machine)
+        if directory.exists():
+            hosts.stop(directory)
+            hosts.remove(directory)
+        bring_hosts_up(here)
+        _give_seat(here)
     say(f"a new {name}, with the old volumes. Its Salt key went with its system:\n"
         f"  lab/ctl outside salt-run environment.enrol {here.environment} apply=True replace={name}")
 
@@ -129,14 +148,25 @@ def remake(here, name):
 def _give_seat(here):
     """The seat as it is to be; returns the commit that its checkout is at."""
     began = time.monotonic()
-    seat.give_ssh(here)
+    seat.give_key()
     commit, is_all = seat.give_checkout()
     seat.give_venv()
-    seat.give_environment(here.environment, topology.BY_HAND.read_text())
-    seat.give_ssh_config(here.environment)
+    if here.servers:
+        seat.know([machines.directory_of(server) for server in here.servers])
+        seat.give_environment(here.environment, topology.BY_HAND.read_text())
+        seat.give_ssh_config(here.environment)
+    else:
+        seat.give_cloud(clouds_yaml())
     unsaid = "" if is_all else "; what isn't committed in this checkout isn't in the lab"
     say(f"the operator's seat has commit {commit[:12]} ({time.monotonic() - began:.1f} s){unsaid}")
     return commit
+
+
+def _apply(here, commit):
+    environment = here.environment
+    _operator(f"{environment} is in the cloud",
+              "salt-run", "environment.apply", environment, "apply=True", "deploy=False")
+    _enrol(here, commit)
 
 
 def _enrol(here, commit):

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab import cgroups, volumes
-from lab.settings import NAME
+from lab.settings import HOSTS, NAME
 from lab.shell import LabError, delete, run, wait_until
 
 KEEPER = Path(__file__).with_name("keeper.py")
@@ -140,6 +140,23 @@ def known(directory):
         layers=tuple(Path(layer) for layer in said["layers"]),
         disks=tuple(Disk(Path(volume["file"]), volume["name"], volume["serial"]) for volume in said["volumes"]),
         directories={target: Path(source) for target, source in said["directories"].items()}, limits=said["limits"])
+
+
+def made():
+    """The directories of all hosts that were made."""
+    return sorted(path for path in HOSTS.glob("[!.]*") if path.is_dir()) if HOSTS.exists() else []
+
+
+def named(name):
+    """The directory of the host that calls itself NAME. Refuses a name that none has or several have."""
+    names = {directory: host.hostname for directory in made() if (host := known(directory))}
+    found = [directory for directory in names if name in (names[directory], directory.name)]
+    if not found:
+        there = ", ".join(sorted(names.values()))
+        raise LabError(f"there is no host {name}: {f'it is one of {there}' if there else 'lab/ctl up'}")
+    if len(found) > 1:
+        raise LabError(f"{len(found)} hosts are called {name}; say which: {', '.join(path.name for path in found)}")
+    return found[0]
 
 
 def attach(directory, disk):

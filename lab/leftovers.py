@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from lab import cgroups, egress, network, volumes
-from lab.settings import NAME, NFT_TABLE, STATE, VOLUMES
+from lab.settings import NAME, NFT_TABLE, STATE
 from lab.shell import run, succeeds
 
 NSPAWN = Path("/run/systemd/nspawn")
@@ -14,7 +14,7 @@ NSPAWN = Path("/run/systemd/nspawn")
 def leftovers():
     """Every process, control group, namespace, interface, table, loop device and mount of the lab, one line each."""
     return [*_processes(), *_groups(), *(f"network namespace {name}" for name in network.namespaces()),
-            *_links(), *_tables(), *(f"loop device {device}" for device in volumes.devices(VOLUMES)),
+            *_links(), *_tables(), *(f"loop device {device}" for device in volumes.devices(STATE)),
             *_mounts(), *_files()]
 
 

@@ -6,6 +6,7 @@ Every function may be called again over what is already there.
 """
 
 import contextlib
+import json
 from pathlib import Path
 
 from lab import egress
@@ -61,7 +62,8 @@ def namespace_of(machine):
 def up(topology):
     """Make the switch, the router, the way out to the registries, and the inside networks of a lab without a cloud."""
     outside_up()
-    inside_up(topology)
+    if topology.servers:
+        inside_up(topology)
 
 
 def outside_up():
@@ -128,6 +130,15 @@ def send_complete_packets(namespace, interface):
 def is_up():
     """Whether switch, router and the way out are there."""
     return {SWITCH, ROUTER} <= set(namespaces()) and egress.is_up()
+
+
+def addresses(namespace):
+    """The IPv4 addresses of the interfaces eth0, eth1… of a namespace, in their order; none when it isn't there."""
+    if namespace not in namespaces():
+        return []
+    links = json.loads(_in(namespace, "ip", "-json", "-4", "address"))
+    return [entry["local"] for link in sorted(links, key=lambda link: link["ifname"])
+            if link["ifname"].startswith("eth") for entry in link["addr_info"]]
 
 
 def namespaces():

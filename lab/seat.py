@@ -5,7 +5,7 @@ import subprocess
 
 from lab import firstboot, hosts
 from lab.base import Layer
-from lab.settings import CHECKOUT, HOSTS, PUBLIC_ADDRESS, SEAT, STATE
+from lab.settings import CHECKOUT, HOSTS, SEAT, STATE
 from lab.shell import LabError, run
 
 ROLE = SEAT
@@ -37,15 +37,23 @@ def command(*words):
             "sh", "-c", 'cd ~/idr && exec "$@"', "sh", *words]
 
 
-def give_ssh(topology):
-    """Give the operator the key, and of every server the host keys that its console showed."""
-    known = []
-    for server in topology.servers:
-        names = [server.name, *server.addresses.values(), *([PUBLIC_ADDRESS] if server == topology.proxy else [])]
-        known += [f"{','.join(names)} {kind} {key}" for kind, key in firstboot.host_keys(HOSTS / server.name / "upper")]
+def give_key():
+    """Give the operator the SSH key."""
     _write(".ssh/id_ed25519", KEY.read_text())
     _write(".ssh/id_ed25519.pub", public_key())
-    _write(".ssh/known_hosts", "\n".join(known) + "\n")
+
+
+def know(servers):
+    """Have the operator know the host keys of SERVERS, directories of hosts, as if read off their consoles."""
+    known = [f"{hosts.known(server).hostname} {kind} {key}\n"
+             for server in servers for kind, key in firstboot.host_keys(server / "upper")]
+    _write(".ssh/known_hosts", "".join(known))
+
+
+def give_cloud(clouds_yaml):
+    """Give the operator the credentials of a cloud: the text of a clouds.yaml."""
+    hosts.run_in(DIRECTORY, "install", "-d", "-o", USER, "-g", USER, "-m", "700", f"{HOME}/.config/openstack")
+    _write(".config/openstack/clouds.yaml", clouds_yaml)
 
 
 def give_ssh_config(environment):

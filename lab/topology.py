@@ -1,14 +1,19 @@
-"""What the lab is to be: the environment of `by_hand/environment.sls`, and the outside that a cloud would have."""
+"""
+What the lab itself brings up: an outside network and the operator's seat on it; and where there is no cloud to make
+servers, those of `by_hand/environment.sls`.
+"""
 
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.settings import CHECKOUT, PUBLIC_ADDRESS, SEAT
+from lab.settings import CHECKOUT, HOSTS, PUBLIC_ADDRESS, SEAT, STATE
 from lab.shell import LabError
 
 OUTSIDE = "out"
 BY_HAND = CHECKOUT / "lab/by_hand/environment.sls"
+CLOUD = STATE / "cloud"
+ENVIRONMENT = "idr"
 SERIAL_LENGTH = 20   # virtio shows only so much of a volume's id
 
 
@@ -57,12 +62,14 @@ class Server:
     volumes: tuple
 
 
+THE_SEAT = Server(SEAT, SEAT, {OUTSIDE: "198.51.100.2"}, ())
+
+
 @dataclass(frozen=True)
 class Topology:
     """Everything that the lab is to bring up."""
 
     environment: str
-    public_name: str
     networks: tuple
     servers: tuple
     seat: Server
@@ -104,11 +111,23 @@ def read(path: Path = BY_HAND):
     ]
     return Topology(
         environment=pillar["name"],
-        public_name=pillar["public"]["name"],
         networks=(*networks, OUTSIDE_NETWORK),
         servers=tuple(servers),
-        seat=Server(SEAT, SEAT, {OUTSIDE: "198.51.100.2"}, ()),
+        seat=THE_SEAT,
     )
+
+
+def with_a_cloud():
+    """What the lab brings up where the servers are a cloud's."""
+    return Topology(environment=ENVIRONMENT, networks=(OUTSIDE_NETWORK,), servers=(), seat=THE_SEAT)
+
+
+def chosen(by_hand):
+    """The topology with servers made BY_HAND or by a cloud. Refuses the one when this lab was made as the other."""
+    has_cloud = CLOUD.exists()
+    if HOSTS.exists() and by_hand == has_cloud:
+        raise LabError(f"this lab was made with{'' if has_cloud else 'out'} a cloud: lab/ctl destroy, and up again")
+    return read() if by_hand else with_a_cloud()
 
 
 def port_name(machine, interface):

@@ -87,13 +87,13 @@ def resources(cloud):
     neutron.update_quota(project, **NETWORK_QUOTA)
 
 
-def main():
-    cloud = openstack.connect(
+def administrator():
+    """A connection as the cloud's administrator, straight to the services."""
+    return openstack.connect(
         load_yaml_config=False, load_envvars=False, auth_url=f"http://{ADDRESS}:{PORTS['keystone']}/v3",
         username="admin", password=PASSWORD, project_name="admin", user_domain_name="Default",
         project_domain_name="Default", region_name=REGION, interface="internal")
-    {"identity": identity, "resources": resources}[sys.argv[1]](cloud)
 
 
 if __name__ == "__main__":
-    main()
+    {"identity": identity, "resources": resources}[sys.argv[1]](administrator())

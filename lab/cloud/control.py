@@ -13,7 +13,7 @@ from lab.settings import HOSTS
 from lab.shell import delete, run
 from lab.topology import OUTSIDE_NETWORK
 
-BOOTSTRAP = Path(__file__).with_name("bootstrap.py")
+BOOTSTRAP, POWER = (Path(__file__).with_name(name) for name in ("bootstrap.py", "power.py"))
 
 
 def up(say):
@@ -41,9 +41,10 @@ def up(say):
         for name in PORTS:
             services.start(name, venv)
         services.wait("keystone")
-        _bootstrap("identity", venv)   # Cinder and Nova wait for it
+        _by_an_administrator(BOOTSTRAP, "identity")   # Cinder and Nova wait for it
         list(pool.map(services.wait, PORTS))
-    _bootstrap("resources", venv)
+    _by_an_administrator(BOOTSTRAP, "resources")
+    _by_an_administrator(POWER, "start")
     say(f"the cloud is up ({time.monotonic() - began:.1f} s)")
 
 
@@ -57,6 +58,11 @@ def restart(name):
     processes.end(name)
     services.start(name, environments.venv())
     services.wait(name)
+
+
+def rebuild(name):
+    """Have Nova make the server NAME anew: a fresh system, its old ports and volumes."""
+    _by_an_administrator(POWER, "rebuild", name)
 
 
 def down():
@@ -95,5 +101,5 @@ def _give_api_its_addresses():
         network.plug(API, "eth0", OUTSIDE_NETWORK, address)
 
 
-def _bootstrap(what, venv):
-    run("nsenter", f"--net={network.NAMESPACES / API}", venv / "bin/python", "-I", BOOTSTRAP, what)
+def _by_an_administrator(script, *words):
+    run("nsenter", f"--net={network.NAMESPACES / API}", environments.venv() / "bin/python", "-I", script, *words)

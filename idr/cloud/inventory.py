@@ -5,6 +5,7 @@ Its calls go side by side and are few: a list of each kind, from which the rest 
 that planning compares, by the SDK's names.
 """
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlencode, urlsplit
 
@@ -39,22 +40,19 @@ OURS_ALONE = ("subnets", "routers", "groups", "ports", "addresses")  # not share
 NETWORK_QUOTAS = ("network", "subnet", "router", "security_group", "security_group_rule", "port", "floatingip")
 
 
-def facts(connection, environment=None, image=None):
+def facts(connection, *, image=None):
     """
     The Facts of the connection's project. Refused with one line for each list that can't be had.
 
-    environment:  the one that it is read for, by its name; nothing is left out for it
-    image:        the only image that is asked for, by name; None: all
+    image:  the name or id of the image that is looked for; without one, none is
     """
     project = connection.session.get_project_id()
+    lists = [what for what in READ if what != "images" or image]
+    queries = {what: {"project_id": project} for what in OURS_ALONE}
+    queries["images"] = {"id": f"in:{image}"} if _is_id(image) else {"name": image}
     problems, said = [], {}
-    with ThreadPoolExecutor(len(READ)) as side_by_side:
-        asked = {
-            what: side_by_side.submit(
-                _read, connection, project, what, {"name": image} if what == "images" and image else {}
-            )
-            for what in READ
-        }
+    with ThreadPoolExecutor(len(lists)) as side_by_side:
+        asked = {what: side_by_side.submit(_read, connection, project, what, queries.get(what, {})) for what in lists}
         for what, answer in asked.items():
             try:
                 said[what] = answer.result()
@@ -62,7 +60,7 @@ def facts(connection, environment=None, image=None):
                 problems.append(f"{what}: {told(error)}")
     if problems:
         raise Refused(problems, "refused, nothing was changed: the cloud can't be read")
-    return of(said, connection.config.name, project)
+    return of({"images": []} | said, connection.config.name, project)
 
 
 def of(said, cloud, project):
@@ -135,8 +133,6 @@ def of(said, cloud, project):
 
 def _read(connection, project, what, query):
     service, path, key = READ[what]
-    if what in OURS_ALONE:
-        query = query | {"project_id": project}
     config = connection.config
     where = {
         "service_type": service,
@@ -170,6 +166,10 @@ def _next(page, key, base):
         parts = urlsplit(base)
         return f"{parts.scheme}://{parts.netloc}{page['next']}"
     return None
+
+
+def _is_id(text):
+    return bool(re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", text or ""))
 
 
 def _some(raw, *keys):

@@ -109,9 +109,10 @@ class Facts:
 @dataclass(frozen=True)
 class Step:
     """
-    One change. VERB is make, change, remove or tag. WHAT holds the call's attributes; a value that is a Ref is the id
-    of a thing that a step before makes. NEEDS are the keys of the steps that come first: (kind, name), and of what is
-    removed ("remove snapshot", name), as a temporary snapshot is made and removed in one plan.
+    One change. VERB is make, change, remove, tag, or wait (for what an earlier run left in the making). WHAT holds the
+    call's attributes; a value that is a Ref is the id of a thing that a step before makes. NEEDS are the keys of the
+    steps that come first: (kind, name), and of what is removed or tagged ("remove snapshot", name), as a temporary
+    snapshot is made and removed in one plan.
     """
 
     verb: str
@@ -123,7 +124,7 @@ class Step:
 
     @property
     def key(self):
-        return (f"remove {self.kind}" if self.verb == "remove" else self.kind), self.name
+        return (f"{self.verb} {self.kind}" if self.verb in ("remove", "tag") else self.kind), self.name
 
     def __str__(self):
         return f"{self.verb} {self.kind} {self.name}"

@@ -20,7 +20,7 @@ idr_availability_zone: ''               # '': the only one, or where the environ
 idr_network_external: ''                # where floating IPs come from; '': the only external network
 idr_environment_idr_subnet: 192.168.1.0/24
 idr_environment_analysis_subnet: 192.168.2.0/24
-dns_nameservers: [8.8.8.8, 8.8.4.4]     # of both subnets
+dns_nameservers: []                     # of both subnets; []: the cloud's own
 
 # Where a volume's first content comes from: '' is blank; or a volume, a snapshot, another environment, by name or id.
 idr_volume_database_db_src: ''

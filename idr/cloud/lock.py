@@ -3,8 +3,8 @@ One run at a time on an environment, from any machine: a claim in the descriptio
 
 That group, which has the environment's name, is its record in the cloud: made before everything else and removed after
 it. A claim is a conditional update of it (Neutron's revision number, If-Match), so of two runs only one can succeed.
-Neutron lets two groups have one name, and two runs may both make it: whoever claimed one looks at all of them again, and
-holds the lock only if theirs is the oldest and no other is claimed. Of two who do so at once, at least one sees the other.
+Neutron lets two groups have one name, and two runs may both make it: whoever claimed one looks at all of them again,
+and holds the lock only if theirs is the oldest and no other is claimed. Of two at once, at least one sees the other.
 """
 
 import getpass

@@ -1,0 +1,228 @@
+"""An environment brought to what it should be: its cloud, its host keys, Salt on its servers, and the deploy."""
+
+from dataclasses import dataclass, replace
+
+from idr import enrol, update
+from idr.cloud import host_keys, lock, mark, planning, wanted
+from idr.cloud.connection import connect
+from idr.cloud.destroying import unfinished
+from idr.cloud.inventory import facts
+from idr.cloud.making import carry_out
+from idr.cloud.model import Facts, Plan, Step, Wanted
+from idr.errors import Refused
+
+GOES_ON = "stopped; what was made stays, and the next run goes on from there"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One reading of an environment's cloud with the plan that follows from it, and the run that is to carry it out."""
+
+    wanted: Wanted
+    facts: Facts
+    plan: Plan
+    run: str
+    goes_on: bool  # that run began earlier
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What an apply did to the cloud, and afterwards on the servers, None where it wasn't asked for."""
+
+    plan: Plan
+    calls: int
+    enrolled: list | None = None
+    updated: update.Update | None = None
+
+
+def plan(name, given):
+    """
+    What has to be done in the cloud until an environment is as pillar and the command line say.
+
+    given:  what was typed, by the parameters' names: ``{"sources": "idr"}``
+
+    Returns the ``Plan`` with its problems. Refused where it can't be made.
+    """
+    asked = wanted.read(name, given)
+    return _look(connect(asked.cloud), asked).plan
+
+
+def apply(name, given, broken, deploy, folder, tell):
+    """
+    Make an environment as pillar and the command line say; where it is so, do nothing.
+
+    given:   what was typed, by the parameters' names
+    broken:  the holder of a lock that is to be broken
+    deploy:  ``{"named": …, "even_if": …}`` as an update is to be asked; None: only the cloud and the host keys
+    folder:  the operator's site directory
+    tell:    is told one line of progress at a time
+
+    Returns an ``Applied``. Refused with every problem at once, before anything is made.
+    """
+    asked = wanted.read(name, given)
+    cloud = connect(asked.cloud)
+    seen = _unblocked(_look(cloud, asked))
+    if seen.plan.steps or seen.goes_on:
+        with lock.held(cloud, name, seen.run, "apply", broken) as held:
+            shown, seen = seen, _unblocked(_look(cloud, asked))
+            _tell_difference(shown.plan, seen.plan, tell)
+            return _run(cloud, seen, held, lambda plan: plan, deploy, folder, tell)
+    host_keys.bring(cloud, folder, _ids(seen.facts, asked), (), tell)
+    applied = Applied(seen.plan, cloud.calls.total, _enrolled(name, deploy, (), folder, tell))
+    return _updated(applied, name, deploy, folder, tell)
+
+
+def replacement(name, server, even_if):
+    """The ``Plan`` that makes a server anew, as ``replace_server`` carries it out, with its problems."""
+    asked = wanted.read(name)
+    return _replacing(_look(connect(asked.cloud), asked), server, even_if).plan
+
+
+def replace_server(name, server, even_if, broken, deploy, folder, tell):
+    """
+    Make one server of an environment anew, with its ports, addresses and volumes, and enrol it.
+
+    even_if:  ``running`` where it isn't dead
+
+    Otherwise as `apply`.
+    """
+    asked = wanted.read(name)
+    cloud = connect(asked.cloud)
+    seen = _unblocked(_replacing(_look(cloud, asked), server, even_if))
+    with lock.held(cloud, name, seen.run, "replace", broken) as held:
+        seen = _unblocked(_replacing(_look(cloud, asked), server, even_if))
+        return _run(cloud, seen, held, lambda plan: _only(plan, server), deploy, folder, tell)
+
+
+def _look(cloud, asked):
+    seen = facts(cloud, image=asked.image)
+    begun = unfinished(seen, asked.name)
+    run = begun or mark.new_run()
+    return Seen(asked, seen, planning.plan(asked, seen, run), run, begun is not None)
+
+
+def _unblocked(seen):
+    if seen.plan.problems:
+        raise Refused(seen.plan.problems)
+    return seen
+
+
+def _tell_difference(shown, now, tell):
+    """Say how the cloud's plan came to be another one while the lock was waited for; the lock itself makes a group."""
+    before, after = ({str(step) for step in plan.steps} for plan in (shown, now))
+    for step in sorted(after - before):
+        tell(f"not in the plan before: {step}")
+
+
+def _run(cloud, seen, held, share, deploy, folder, tell):
+    """
+    Carry out a plan until by a new look nothing of it is left, and what follows on the servers.
+
+    share:  what of an environment's whole plan this run is about
+    """
+    name = seen.wanted.name
+    held.begin(seen.run)
+    outcome = carry_out(cloud, seen.plan, tell, held, look_first=seen.goes_on)
+    if outcome.problems:
+        done = f"{len(outcome.done)} of {len(seen.plan.steps)} steps are done"
+        raise Refused(outcome.problems, f"{'interrupted; ' if outcome.interrupted else ''}{GOES_ON} ({done})")
+    now = facts(cloud, image=seen.wanted.image)
+    whole = planning.plan(seen.wanted, now, seen.run)
+    left = share(whole)
+    if left.steps or left.problems:
+        raise Refused(
+            [*(f"{step}: still to be done after everything was" for step in left.steps), *left.problems], GOES_ON
+        )
+    made = [server.name for server in now.of(name, "server") if server.run == seen.run]
+    host_keys.bring(cloud, folder, _ids(now, seen.wanted), made, tell)
+    applied = Applied(seen.plan, cloud.calls.total, _enrolled(name, deploy, made, folder, tell))
+    if not (seen.goes_on and whole.steps):  # of another one that was cut off there's more to be done
+        held.finish()
+    return _updated(applied, name, deploy, folder, tell)
+
+
+def _enrolled(name, deploy, made, folder, tell):
+    if deploy is None:
+        return None
+    steps, _ = enrol.enrol(name, True, made, deploy["named"], folder, tell)
+    return [str(step) for step in steps]
+
+
+def _updated(applied, name, deploy, folder, tell):
+    if deploy is None:
+        return applied
+    return replace(applied, updated=update.update(name, True, deploy["named"], deploy["even_if"], folder, tell))
+
+
+def _ids(seen, asked):
+    """The ids of an environment's servers by their names, in its order."""
+    ids = {server.name: server.id for server in seen.of(asked.name, "server")}
+    return {server.name: ids[server.name] for server in asked.servers if server.name in ids}
+
+
+def _replacing(seen, server, even_if):
+    """What was seen, with the plan that makes that server anew."""
+    name, names = seen.wanted.name, [it.name for it in seen.wanted.servers]
+    if server not in names:
+        raise Refused([f"{server}: no server of {name}; it has {', '.join(names)}"])
+    mine = seen.run if seen.goes_on else None  # it's the new one already
+    old = [it for it in seen.facts.of(name, "server") if it.name == server and (mine is None or it.run != mine)]
+    without = planning.plan(seen.wanted, _without(seen.facts, old), seen.run)
+    plan = _only(without, server)
+    removed = [Step("remove", "server", it.name, id=it.id) for it in old]
+    keys = tuple(step.key for step in removed)
+    steps = [replace(step, needs=(*step.needs, *keys)) if step.kind == "server" else step for step in plan.steps]
+    problems = list(plan.problems)
+    problems += [
+        f"{it.name}: it runs ({it.what['status']}). If it is to be made anew all the same: even_if=running"
+        for it in old
+        if it.what["status"] == "ACTIVE" and even_if != "running"
+    ]
+    return replace(seen, plan=replace(plan, steps=(*removed, *steps), problems=tuple(problems)))
+
+
+def _without(seen, gone):
+    """The facts without those servers: their volumes are free, their ports unused, their quota is given back."""
+    ids = {server.id for server in gone}
+    things = dict(seen.things)
+    things["server"] = tuple(it for it in seen.all("server") if it.id not in ids)
+    things["attachment"] = tuple(it for it in seen.all("attachment") if it.what["server_id"] not in ids)
+    things["volume"] = tuple(_off(it, ids) for it in seen.all("volume"))
+    things["port"] = tuple(
+        replace(it, what={**it.what, "device_id": "", "device_owner": ""}) if it.what["device_id"] in ids else it
+        for it in seen.all("port")
+    )
+    flavors = {flavor.name: flavor.what for flavor in seen.all("flavor")}
+    quotas = dict(seen.quotas)
+    for server in gone:
+        flavor = flavors.get(server.what["flavor"], {"vcpus": 0, "ram": 0})
+        for quota, less in (("instances", 1), ("cores", flavor["vcpus"]), ("ram", flavor["ram"])):
+            limit, used = quotas[quota]
+            quotas[quota] = (limit, used - less)
+    return replace(seen, things=things, quotas=quotas)
+
+
+def _off(volume, servers):
+    left = [it for it in volume.what["attachments"] if it["server_id"] not in servers]
+    if left == volume.what["attachments"]:
+        return volume
+    return replace(volume, what={**volume.what, "attachments": left, "status": "in-use" if left else "available"})
+
+
+def _only(plan, server):
+    """The steps of a plan that make one server with its ports, addresses and attachments, and what those need."""
+    steps = {step.key: step for step in plan.steps}
+    wanted = [
+        step.key
+        for step in plan.steps
+        if (step.kind, step.name) == ("server", server)
+        or ("server", server) in step.needs
+        or (step.kind == "port" and step.name.startswith(f"{server}-"))
+    ]
+    chosen = set()
+    while wanted:
+        key = wanted.pop()
+        if key not in chosen:
+            chosen.add(key)
+            wanted += [need for need in steps[key].needs if need in steps]
+    return replace(plan, steps=tuple(step for step in plan.steps if step.key in chosen))

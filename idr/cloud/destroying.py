@@ -1,0 +1,124 @@
+"""An environment removed, or what an unfinished run made of it: planned, refused, carried out."""
+
+from dataclasses import replace
+
+from idr.cloud import host_keys, live, lock, mark, removal, wanted
+from idr.cloud.connection import connect
+from idr.cloud.inventory import facts
+from idr.cloud.making import carry_out
+from idr.cloud.model import PRODUCTION_TAG, Step
+from idr.errors import Refused
+
+GOES_ON = "stopped; what was removed is gone, and the next run goes on from there"
+
+
+def destroy(name, confirm, apply, broken, folder, tell):
+    """
+    Remove an environment from its cloud; or without `apply` plan it.
+
+    confirm:  has to be its name if it's to be done
+    broken:   the holder of a lock that is to be broken
+    folder:   the operator's site directory, whose host keys of its servers go too
+
+    Returns the ``Plan``. Refused when it isn't confirmed; and with all reasons when it's live by any sign, others are
+    being cloned from it, it holds the newest verified backup, or something of others uses it.
+    """
+    if confirm != name and (apply or confirm is not None):
+        raise Refused([f"{name}: to destroy it, type its name a second time: confirm={name}"])
+    asked = wanted.read(name)
+    cloud = connect(asked.cloud)
+    run = mark.new_run()
+
+    plan, is_there = _plan(cloud, asked, run)
+    if not apply or not (plan.steps or is_there):
+        return _unblocked(plan)
+    with lock.held(cloud, name, run, "destroy", broken) as held:
+        plan, _ = _plan(cloud, asked, run)
+        _carry_out(cloud, _unblocked(plan), held, tell)
+        left = _plan(cloud, asked, run)[0].steps
+        if left:
+            raise Refused([f"{step}: done, and still to be done" for step in left], GOES_ON)
+        held.remove()
+    host_keys.forget(folder, [step.name for step in plan.steps if step.kind == "server"])
+    return plan
+
+
+def roll_back(name, apply, broken, folder, tell):
+    """
+    Remove what the last run on an environment made and didn't finish, and nothing that was there before; or without
+    `apply` plan it. Returns the ``Plan``; refused as `destroy` is, and when no run is unfinished.
+    """
+    asked = wanted.read(name)
+    cloud = connect(asked.cloud)
+    plan, _ = _rollback(cloud, asked)
+    if not apply:
+        return _unblocked(plan)
+    with lock.held(cloud, name, mark.new_run(), "apply", broken) as held:
+        plan, is_all = _rollback(cloud, asked)
+        _carry_out(cloud, _unblocked(plan), held, tell)
+        if is_all:
+            held.remove()
+        else:
+            held.finish()
+    host_keys.forget(folder, [step.name for step in plan.steps if step.kind == "server"])
+    return plan
+
+
+def base(seen, name):
+    """An environment's base group, which is its record, or None."""
+    found = [group for group in seen.of(name, "group") if group.name == name]
+    return min(found, key=lambda group: (group.what["created_at"], group.id), default=None)
+
+
+def unfinished(seen, name):
+    """The run on an environment that began and hasn't ended, or None."""
+    group = base(seen, name)
+    return lock.record(group.what["description"]).unfinished if group else None
+
+
+def _plan(cloud, asked, run):
+    """The plan, and whether there is a base group, which isn't in it."""
+    seen = facts(cloud)
+    plan = removal.plan(seen, asked.name, run, asked.keys)
+    signs, unknown = live.signs(seen, asked.name, asked.public_name)
+    steps = (*plan.steps, *_credential(cloud, asked.name))
+    problems = [f"{asked.name} is live: {sign}" for sign in signs]
+    return _with(plan, steps, problems, unknown), base(seen, asked.name) is not None
+
+
+def _rollback(cloud, asked):
+    """The plan, and whether with it the whole environment goes."""
+    seen = facts(cloud)
+    run = unfinished(seen, asked.name)
+    if not run:
+        raise Refused([f"{asked.name}: no run is unfinished, so there's nothing to take back"])
+    is_all = base(seen, asked.name).run == run
+    plan = removal.plan(seen, asked.name, run, only=run)
+    proxy_goes = any(step.kind in ("server", "port") and f"{asked.name}-proxy" in step.name for step in plan.steps)
+    signs, unknown = live.signs(seen, asked.name, asked.public_name) if proxy_goes else ((), ())
+    if is_all:  # nobody has seen it yet, and the tag may be what this run itself put on its address
+        signs = [sign for sign in signs if PRODUCTION_TAG not in sign]
+    return _with(plan, plan.steps, [f"{asked.name} is live: {sign}" for sign in signs], unknown), is_all
+
+
+def _with(plan, steps, problems, notes):
+    return replace(plan, steps=tuple(steps), problems=(*problems, *plan.problems), notes=(*plan.notes, *notes))
+
+
+def _credential(cloud, name):
+    """The application credential of the environment's master, where this user made it."""
+    user = cloud.current_user_id
+    found = cloud.identity.application_credentials(user, name=f"{name}-master")
+    return [Step("remove", "credential", it.name, id=it.id) for it in found if it.name == f"{name}-master"]
+
+
+def _unblocked(plan):
+    if plan.problems:
+        raise Refused(plan.problems)
+    return plan
+
+
+def _carry_out(cloud, plan, held, tell):
+    outcome = carry_out(cloud, plan, tell, held, go_on=True)
+    if outcome.problems:
+        raise Refused(outcome.problems, GOES_ON)

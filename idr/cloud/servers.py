@@ -137,8 +137,8 @@ def _attach(draft, volume):
         elsewhere = [each for each in attached if server is None or each.what["server_id"] != server.id]
         for each in elsewhere:
             draft.problems.append(
-                f"volume {volume.name} is attached to {each.what['server_id']}, which isn't the server {volume.server} of "
-                f"this environment: openstack server remove volume {each.what['server_id']} {there.id}"
+                f"volume {volume.name} is attached to {each.what['server_id']}, which isn't the server {volume.server} "
+                f"of this environment: openstack server remove volume {each.what['server_id']} {there.id}"
             )
         if attached:
             if not elsewhere:

@@ -40,8 +40,8 @@ def _look_at(draft, volume, there):
         draft.step("wait", "volume", volume.name, id=there.id)
     elif status == "error" and not there.what["attachments"]:
         draft.problems.append(
-            f"volume {volume.name} is in error: if it never was in use, openstack volume delete {there.id}, and it's made "
-            f"anew; otherwise ask the cloud's administrators"
+            f"volume {volume.name} is in error: if it never was in use, openstack volume delete {there.id}, and it's "
+            f"made anew; otherwise ask the cloud's administrators"
         )
     elif status not in sources.READY:
         draft.problems.append(f"volume {volume.name} ({there.id}) is {status}: ask the cloud's administrators")

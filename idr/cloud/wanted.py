@@ -52,6 +52,11 @@ def cloud_of(environment, checkout=CHECKOUT):
     return reader.cloud()
 
 
+def public_name_of(environment, checkout=CHECKOUT):
+    """What visitors type, as pillar says."""
+    return _Reader(environment, {}, Path(checkout), Path.home()).value("public_name")
+
+
 class _Reader:
     def __init__(self, environment, given, checkout, home):
         self.environment = environment

@@ -82,6 +82,6 @@ def _text(path):
 def _in_the_cloud(name):
     try:
         from idr.cloud import described  # a master, which never asks, hasn't what this needs
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise IdrError(f"what asks a cloud isn't installed ({error.name}): make venv") from error
     return described.environment(name)

@@ -18,11 +18,14 @@ vm_flavour_medium: m1.medium
 idr_volume_type: ''                     # of its volumes; '': the cloud's default
 idr_availability_zone: ''               # '': the only one, or where the environment is already
 idr_network_external: ''                # where floating IPs come from; '': the only external network
+address: ''                             # one of them by name; '': one that is free, or a new one
 idr_environment_idr_subnet: 192.168.1.0/24
 idr_environment_analysis_subnet: 192.168.2.0/24
 dns_nameservers: []                     # of both subnets; []: the cloud's own
 
-# Where a volume's first content comes from: '' is blank; or a volume, a snapshot, another environment, by name or id.
+# Where a volume's first content comes from: a volume, a snapshot or another environment, by name or id, or `blank`.
+# `sources` says it of every volume that nothing else is said of, e.g. sources=idr. Blank, where nothing is said at all.
+sources: ''
 idr_volume_database_db_src: ''
 idr_volume_omero_data_src: ''
 idr_volume_proxy_nginxcache_src: ''

@@ -16,6 +16,7 @@ def down():
     directories = hosts.made()
     with ThreadPoolExecutor(max(1, len(directories))) as pool:
         list(pool.map(hosts.stop, directories))
+    volumes.unmount_shelf()
     downloads.down()
     network.down()
 

@@ -6,7 +6,7 @@ import time
 
 os.environ["PATH"] += ":/usr/sbin:/sbin"
 
-from lab import network  # noqa: E402
+from lab import network, volumes  # noqa: E402
 from lab.cloud import control, processes  # noqa: E402
 from lab.cloud.settings import PORTS  # noqa: E402
 from lab.shell import LabError  # noqa: E402
@@ -24,8 +24,11 @@ def main(command, *names):
         for name in ("postgresql", "ovsdb-server", "ovs-vswitchd", "ovn-northd", "ovn-controller", "faults", *PORTS):
             print(f"{name:16}{'on' if processes.is_on(name) else 'off'}")
         print(f"cloud is {'up' if control.is_up() else 'down'}")
+    elif command == "down":
+        control.down()
+        volumes.unmount_shelf()
     else:
-        {"down": control.down, "destroy": control.destroy}[command]()
+        control.destroy()
 
 
 if __name__ == "__main__":

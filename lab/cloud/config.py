@@ -23,28 +23,23 @@ COMPUTE_ID = uuid.uuid5(uuid.NAMESPACE_DNS, HOST)
 
 
 def write(venv):
-    """
-    Write every service's configuration, and the directories and keys that it names.
-
-    venv:  what services run from
-
-    Returns the services whose configuration was another before.
-    """
+    """Write every service's configuration, and the directories and keys that it names; VENV: what services run from."""
     for name in ("locks", "keystone", "glance/images", "glance/staging", "glance/tasks", "neutron", "cinder", "nova"):
         (DIRECTORY / name).mkdir(parents=True, exist_ok=True)
     for directory in (ETC, LOG):
         directory.mkdir(parents=True, exist_ok=True)
-    changed = []
     for service, (name, kind) in FILES.items():
-        wanted, path = text(service, kind, venv), ETC / name
-        if not path.exists() or path.read_text() != wanted:
-            path.write_text(wanted)
-            changed.append(service)
+        (ETC / name).write_text(text(service, kind, venv))
     for keys in ("tokens", "credentials"):
         _make_keys(DIRECTORY / "keystone" / keys)
     # of its own accord, Nova makes one once and then won't start on the same database without it
     (DIRECTORY / "nova/compute_id").write_text(str(COMPUTE_ID))
-    return changed
+
+
+def outdated(venv):
+    """The services whose configuration is another than would be written now, or isn't there."""
+    return [service for service, (name, kind) in FILES.items()
+            if not (ETC / name).exists() or (ETC / name).read_text() != text(service, kind, venv)]
 
 
 def text(service, kind, venv):

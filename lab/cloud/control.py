@@ -6,8 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from lab import hosts, machines, network, volumes
-from lab.cloud import config, faults, ovn, postgres, processes, services
-from lab.cloud import venv as environments
+from lab.cloud import config, faults, ovn, postgres, processes, services, venv
 from lab.cloud.settings import ADDRESS, API, DIRECTORY, HYPERVISOR, PORTS, PUBLIC_ADDRESS
 from lab.settings import HOSTS
 from lab.shell import delete, run
@@ -26,20 +25,23 @@ def up(say):
     """
     began = time.monotonic()
     DIRECTORY.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not {API, HYPERVISOR} <= set(network.namespaces()):
-        processes.end()   # whatever is left of namespaces that are gone
-    venv = environments.venv()
-    for name in config.write(venv):
-        processes.end(name)
-    volumes.mount_shelf()
+    if not {API, HYPERVISOR} <= set(network.namespaces()) or not venv.is_made():
+        processes.end()   # whatever is left of namespaces that are gone, or runs from another environment
     _give_api_its_addresses()
-    with ThreadPoolExecutor(3) as pool:
-        for part in (pool.submit(ovn.up), pool.submit(postgres.up, say), pool.submit(machines.prepare_for_cloud)):
+    volumes.mount_shelf()
+    with ThreadPoolExecutor(2) as pool:
+        beside = [pool.submit(part) for part in (machines.prepare_for_cloud, ovn.up)]
+        environment = venv.make()
+        for name in config.outdated(environment):
+            processes.end(name)
+        config.write(environment)
+        postgres.up(say)
+        faults.up()
+        for part in beside:
             part.result()
-    faults.up()
     with ThreadPoolExecutor(len(PORTS)) as pool:
         for name in PORTS:
-            services.start(name, venv)
+            services.start(name, environment)
         services.wait("keystone")
         _by_an_administrator(BOOTSTRAP, "identity")   # Cinder and Nova wait for it
         list(pool.map(services.wait, PORTS))
@@ -56,7 +58,7 @@ def is_up():
 def restart(name):
     """End a service as a crash does, and start it again; its servers and volumes go on meanwhile."""
     processes.end(name)
-    services.start(name, environments.venv())
+    services.start(name, venv.directory())
     services.wait(name)
 
 
@@ -66,7 +68,11 @@ def rebuild(name):
 
 
 def down():
-    """Power the cloud's servers off and stop the cloud; it keeps all it knows, and `up` starts the servers again."""
+    """
+    Power the cloud's servers off and stop the cloud; it keeps all it knows, and `up` starts the servers again.
+
+    Its volumes' filesystem stays mounted (`volumes.unmount_shelf`): other hosts may have it in their namespaces.
+    """
     for name in (*reversed(PORTS), faults.NAME):   # Nova first, which takes note of servers that are off
         processes.end(name)
     off = servers()
@@ -75,7 +81,6 @@ def down():
     ovn.down()
     postgres.down()
     processes.end()
-    volumes.unmount_shelf()
 
 
 def destroy():
@@ -102,4 +107,4 @@ def _give_api_its_addresses():
 
 
 def _by_an_administrator(script, *words):
-    run("nsenter", f"--net={network.NAMESPACES / API}", environments.venv() / "bin/python", "-I", script, *words)
+    run("nsenter", f"--net={network.NAMESPACES / API}", venv.directory() / "bin/python", "-I", script, *words)

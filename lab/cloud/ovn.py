@@ -32,6 +32,9 @@ def up():
                    "OVS_SYSCONFDIR": str(OVN)}
 
     def start(name, program, *words):
+        if not processes.is_on(name):
+            for left in OVN.glob(f"{name}.*.ctl"):   # by one that was killed
+                left.unlink()
         processes.start(name, HYPERVISOR, program, *words, f"--log-file={OVN / name}.log", *quiet, env=environment)
 
     for name, schema in SCHEMAS.items():

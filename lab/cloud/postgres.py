@@ -120,4 +120,4 @@ def _template(say):
 
 def _make_schemas(commands, directory, log):
     for command, *words in commands:
-        run(venv.venv() / "bin" / command, *words, env=environment(directory), cwd=ETC, log=log)
+        run(venv.directory() / "bin" / command, *words, env=environment(directory), cwd=ETC, log=log)

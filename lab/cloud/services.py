@@ -13,13 +13,13 @@ NEEDS = {"cinder": ("keystone",), "nova": ("keystone", "placement", "neutron", "
 SECONDS = 180
 
 
-def start(name, venv):
-    """Start a service unless it runs; returns at once."""
+def start(name, environment):
+    """Start a service unless it runs, from the virtual environment in the directory ENVIRONMENT; returns at once."""
     temporary = DIRECTORY / "tmp" / name
     if not processes.is_on(name):
         shutil.rmtree(temporary, ignore_errors=True)   # Neutron takes what another Neutron left there for its own
     temporary.mkdir(parents=True, exist_ok=True)
-    processes.start(name, API, venv / "bin/python", "-P", SERVICE, name,
+    processes.start(name, API, environment / "bin/python", "-P", SERVICE, name,
                     env={**postgres.environment(), "TMPDIR": str(temporary)})
 
 

@@ -80,10 +80,6 @@ class Draft:
         thing = self.own(kind, name, used)
         return thing.id if thing else Ref(kind, name)
 
-    def is_made(self, kind, name):
-        """Whether a step makes, changes or waits for that."""
-        return (kind, name) in self._steps
-
     def plan(self):
         """The Plan, its steps in an order that works one after another."""
         steps, done = [], set()

@@ -5,6 +5,8 @@ Production and analysis meet nowhere but on the proxy, which has a port in each.
 isn't ours to want is drift, and goes.
 """
 
+from dataclasses import replace
+
 from idr.cloud.model import Ref
 
 ANYWHERE = {"IPv4": "0.0.0.0/0", "IPv6": "::/0"}
@@ -62,6 +64,7 @@ def _rules(draft, name, group, rules):
         same = [each for each in left.values() if _compared(each.what) == _compared(rule)]
         for each in same:
             del left[each.id]
+            draft.keep(replace(each, name=f"{name}: {words(draft, each.what)}"))
         if same or (group is None and rule["direction"] == "egress"):
             continue
         what = {"security_group_id": draft.id("group", name), **rule, "description": draft.description()}

@@ -25,8 +25,7 @@ def plan(draft, image, flavors):
             _look_at(draft, server, there)
         else:
             _make(draft, server, image, flavors.get(server.flavor))
-    if to_be_made(draft):
-        _key(draft)
+    _key(draft, needed=bool(to_be_made(draft)))
     for volume in draft.wanted.volumes:
         _attach(draft, volume)
 
@@ -41,14 +40,15 @@ def port_name(server, network):
     return f"{server}-{network}"
 
 
-def _key(draft):
-    """Nova has one key in a key pair; further ones go with each server. It's made only where a server needs it."""
+def _key(draft, needed):
+    """Nova has one key in a key pair; further ones go with each server. It matters only where a server is made."""
     name = f"{draft.environment}-deployment"
     there = next((key for key in draft.facts.all("key") if key.name == name), None)
     key = draft.wanted.keys[0]
     if there is None:
-        draft.make("key", name, {"name": name, "public_key": key}, key_pairs=1)
-    elif there.what["public_key"].split()[:2] != key.split()[:2]:
+        if needed:
+            draft.make("key", name, {"name": name, "public_key": key}, key_pairs=1)
+    elif needed and there.what["public_key"].split()[:2] != key.split()[:2]:
         draft.problems.append(
             f"key pair {name} has another key than the one that is to get in: say that one (idr_keypair_keys), or "
             f"openstack keypair delete {name}"

@@ -1,11 +1,15 @@
-"""``environment.show`` as a table: a line for each server, then what is wrong, a line each."""
+"""
+What the environment runner shows as a table: an environment with a line for each server and what is wrong, all of a
+cloud with a line each, or a plan.
+"""
 
 COLUMNS = ("server", "role", "address", "os", "services", "drift", "versions")
+OF_LIST = ("environment", "live", "address", "servers", "since", "")
 
 
 def output(data, **kwargs):
     """
-    The table of an environment.
+    The table of an environment, of all, or of a plan.
 
     CLI Example:
 
@@ -13,20 +17,36 @@ def output(data, **kwargs):
 
         salt-run environment.show idr
     """
+    if "environments" in data:
+        return "\n".join(_table([OF_LIST, *(_listed(name, it) for name, it in data["environments"].items())]))
+    if "lines" in data:
+        return "\n".join([*data["lines"], data["comment"]])
     rows = [COLUMNS, *(_row(id_, server) for id_, server in data["servers"].items())]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
     lines = [
         f"{data['environment']}: {data['public']}",
         f"commit {(data['commit'] or 'none')[:12]}, {data['compared']}",
         *([f"a deploy is going on: {data['deploying']}"] if data["deploying"] else []),
         "",
-        *("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows),
+        *_table(rows),
         "",
         *(_drift(id_, server) for id_, server in data["servers"].items() if server.get("drift")),
         *(f"no rehearsal: {server['why']}" for server in data["servers"].values() if server["up"] and "why" in server),
         *data["down"],
     ]
     return "\n".join([*lines, "" if data["down"] else "everything is up"]).rstrip()
+
+
+def _table(rows):
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _listed(name, it):
+    up = sum(status == "ACTIVE" for status in it["servers"].values())
+    more = [f"unfinished run {it['unfinished']}"] if it["unfinished"] else []
+    more += [f"held by {it['held']}"] if it["held"] else []
+    servers = f"{up} of {len(it['servers'])}"
+    return (name, "live" if it["live"] else "", it["address"], servers, it["since"] or "", "; ".join(more))
 
 
 def _row(id_, server):

@@ -9,10 +9,146 @@ from idr import readiness, table, values
 from idr import show as showing
 from idr import ssh_config as openssh
 from idr import update as updating
+from idr.cloud import applying, destroying, listing, telling, wanted
 from idr.door import door, milestones
 from idr.errors import Refused
 
-__load__ = ["enrol", "update", "show", "ssh_config", "check"]
+__load__ = ["plan", "apply", "list_", "replace", "destroy", "enrol", "update", "show", "ssh_config", "check"]
+__func_alias__ = {"list_": "list"}
+
+
+@door
+def plan(env, **given):
+    """
+    Say what has to be done in the cloud until an environment is as it should be, and what keeps it from being done.
+
+    env:  the environment's name; all further arguments as for ``environment.apply``
+
+    Changes nothing; the exit code is 1 where something blocks. As data with ``--out=json``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run environment.plan newidr sources=idr
+    """
+    return _planned(applying.plan(env, given), f"salt-run environment.apply {env} apply=True")
+
+
+@door
+def apply(
+    env, apply=False, rollback=False, deploy=True, break_lock=None, commit=None, even_if=None, site=None, **given
+):
+    """
+    Make an environment, or bring one to what it should be: its servers, networks, volumes and address in the cloud,
+    then Salt on its servers, then the deploy.
+
+    env:         the environment's name
+    sources:     the environment whose data it begins with; a volume's own source goes before it
+    address:     the floating IP that it's to have, if not any that is free
+    rollback:    True to remove what the last run made and didn't finish instead, and nothing older
+    deploy:      False to stop when its servers are there
+    break_lock:  a run that is known to be dead, as the refusal names it
+    commit:      the beginning of this checkout's commit, needed where it isn't a descendant of the deployed one
+    even_if:     ``failing`` to deploy although states fail in the rehearsal
+    site:        the operator's directory for this environment, absolute; ``~/.config/idr/<env>`` unless given
+
+    Any parameter of ``pillar/environment_defaults.sls`` can be given too (``vm_image``, ``idr_volume_omero_data_src``).
+    Without ``apply=True`` the plan is returned and nothing changes. Applied again it changes nothing; after a failure
+    it goes on. Refused, with all reasons at once, where the plan is blocked, and while another run is on it.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run environment.apply newidr sources=idr
+        salt-run environment.apply newidr sources=idr apply=True
+        salt-run environment.apply newidr rollback=True apply=True
+    """
+    tell = milestones(__opts__, "environment/apply")
+    if rollback:
+        done = destroying.roll_back(env, apply, break_lock, _folder(env, site), tell)
+        how = f"salt-run environment.apply {env} rollback=True apply=True"
+        return _removed(done, f"{env}: what the unfinished run made is gone") if apply else _planned(done, how)
+    if not apply:
+        return _planned(applying.plan(env, given), f"salt-run environment.apply {env} apply=True")
+    then = {"named": commit, "even_if": _even_if(even_if)} if deploy else None
+    return _applied(env, applying.apply(env, given, break_lock, then, _folder(env, site), tell))
+
+
+@door
+def list_(cloud=None, **kwargs):
+    """
+    List the environments of a cloud: which is live, its servers, its address, since when it is there, who is on it.
+
+    cloud:  its name in clouds.yaml; that of ``pillar/environment_defaults.sls`` unless given
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run environment.list
+    """
+    return {"data": {"environments": listing.environments(cloud or wanted.cloud_of(""))}, "outputter": "environment"}
+
+
+@door
+def replace(env, server, apply=False, deploy=True, break_lock=None, commit=None, even_if=None, site=None, **kwargs):
+    """
+    Make a dead server anew: with its volumes, ports and address, enrolled, and deployed.
+
+    env:         the environment's name
+    server:      its name
+    even_if:     ``running`` if it isn't dead, or ``failing`` as for ``environment.apply``; both with a comma between
+
+    All others as for ``environment.apply``. Without ``apply=True`` the plan is returned and nothing changes.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run environment.replace idr server=idr-proxy apply=True
+    """
+    allowed = even_if.split(",") if even_if else []
+    running = "running" if "running" in allowed else None
+    then = {"named": commit, "even_if": _even_if(",".join(it for it in allowed if it != "running") or None)}
+    if not apply:
+        how = f"salt-run environment.replace {env} server={server} apply=True" + (
+            f" even_if={even_if}" if even_if else ""
+        )
+        return _planned(applying.replacement(env, server, running), how)
+    tell = milestones(__opts__, "environment/replace")
+    done = applying.replace_server(env, server, running, break_lock, then if deploy else None, _folder(env, site), tell)
+    return _applied(env, done)
+
+
+@door
+def destroy(env, confirm=None, apply=False, break_lock=None, site=None, **kwargs):
+    """
+    Remove an environment with all its data from the cloud.
+
+    env:         the environment's name
+    confirm:     its name once more, which ``apply=True`` needs
+    break_lock:  a run that is known to be dead, as the refusal names it
+    site:        the operator's directory for this environment, absolute; ``~/.config/idr/<env>`` unless given
+
+    Without ``apply=True`` the plan is returned and nothing changes. Refused, and nothing overrides it, where the
+    environment is live by its address, DNS or the record of its release, while another is cloned from it, and where it
+    holds the newest verified backup. A volume whose snapshots are kept is detached and retained. After a failure it
+    goes on.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run environment.destroy newidr
+        salt-run environment.destroy newidr confirm=newidr apply=True
+    """
+    tell = milestones(__opts__, "environment/destroy")
+    done = destroying.destroy(env, confirm, apply, break_lock, _folder(env, site), tell)
+    if apply:
+        return _removed(done, f"{env} is gone" if done.steps else f"{env}: nothing of it is in the cloud")
+    return _planned(done, f"salt-run environment.destroy {env} confirm={env} apply=True")
 
 
 @door
@@ -76,35 +212,9 @@ def update(env, apply=False, commit=None, even_if=None, site=None, **kwargs):
         salt-run environment.update idr apply=True
         salt-run environment.update idr apply=True commit=0a1b2c3
     """
-    if even_if not in (None, "failing"):
-        raise Refused([f"even_if: only `failing` can be said, not {even_if}"])
     tell = milestones(__opts__, "environment/update")
-    done = updating.update(env, apply, commit, even_if, _folder(env, site), tell)
-    rehearsal, deployed = done.rehearsal, done.deployed
-    answer = {"result": True, "comment": f"{env}: nothing to change"}
-    if done.commits:
-        answer["commits"] = done.commits
-    if done.steps:
-        answer["done" if apply else "plan"] = done.steps
-    if deployed:
-        answer["changed"] = deployed.changed
-        answer["report"] = f"{env}-proxy:{deployed.report}"
-        answer["comment"] = f"{env} is deployed"
-        if deployed.failed:
-            answer |= {"result": False, "comment": f"the deploy of {env} failed", "problems": deployed.failed}
-        return answer
-    if done.steps and apply:
-        answer["comment"] = f"{env} has this commit; its servers have nothing to change"
-    elif not (rehearsal.is_empty and not done.steps):
-        how = f"salt-run environment.update {env} apply=True" + (f" commit={commit}" if commit else "")
-        answer["comment"] = f"a plan, nothing that serves was changed. To do it: {how}"
-        if rehearsal.would:
-            answer["changes"] = rehearsal.would
-        if rehearsal.new:
-            answer["new"] = [f"{id_}: nothing was ever deployed on it" for id_ in rehearsal.new]
-        if rehearsal.fails:
-            answer |= {"result": False, "comment": "a plan that wouldn't succeed", "failing": rehearsal.fails}
-    return answer
+    done = updating.update(env, apply, commit, _even_if(even_if), _folder(env, site), tell)
+    return _updated(env, done, apply, commit)
 
 
 @door
@@ -190,3 +300,65 @@ def _folder(env, site):
     if site and not (folder.is_absolute() and folder.is_dir()):
         raise Refused([f"site: has to be the absolute path of a directory that is there, not {site}"])
     return folder
+
+
+def _even_if(said):
+    if said not in (None, "failing"):
+        raise Refused([f"even_if: only `failing` can be said here, not {said}"])
+    return said
+
+
+def _planned(plan, how):
+    """A plan as it's shown, with what would carry it out."""
+    comment = f"a plan, nothing was changed. To do it: {how}" if plan.steps else "nothing to change"
+    shown = {"result": True, "comment": comment, **telling.as_data(plan), "lines": telling.lines(plan)}
+    if plan.problems:
+        shown |= {"result": False, "comment": "a plan that is blocked, nothing was changed", "retcode": 1}
+        __context__["retcode"] = 1
+    return {"data": shown, "outputter": "environment"}
+
+
+def _removed(plan, comment):
+    answer = {"result": True, "comment": comment, "done": [str(step) for step in plan.steps]}
+    return answer | ({"notes": list(plan.notes)} if plan.notes else {})
+
+
+def _applied(env, applied):
+    """What an apply did: in the cloud, and as an update does on the servers."""
+    answer = {"result": True, "comment": f"{env}: nothing to change"}
+    done = [str(step) for step in applied.plan.steps] + (applied.enrolled or [])
+    if done:
+        answer["comment"] = f"{env} is as it should be"
+    if applied.updated:
+        answer |= _updated(env, applied.updated, True, None) if applied.updated.deployed or not done else {}
+    done += applied.updated.steps if applied.updated else []
+    return answer | {"calls": applied.calls} | ({"done": done} if done else {})
+
+
+def _updated(env, done, apply, commit):
+    """What an update did or would do."""
+    rehearsal, deployed = done.rehearsal, done.deployed
+    answer = {"result": True, "comment": f"{env}: nothing to change"}
+    if done.commits:
+        answer["commits"] = done.commits
+    if done.steps:
+        answer["done" if apply else "plan"] = done.steps
+    if deployed:
+        answer["changed"] = deployed.changed
+        answer["report"] = f"{env}-proxy:{deployed.report}"
+        answer["comment"] = f"{env} is deployed"
+        if deployed.failed:
+            answer |= {"result": False, "comment": f"the deploy of {env} failed", "problems": deployed.failed}
+        return answer
+    if done.steps and apply:
+        answer["comment"] = f"{env} has this commit; its servers have nothing to change"
+    elif not (rehearsal.is_empty and not done.steps):
+        how = f"salt-run environment.update {env} apply=True" + (f" commit={commit}" if commit else "")
+        answer["comment"] = f"a plan, nothing that serves was changed. To do it: {how}"
+        if rehearsal.would:
+            answer["changes"] = rehearsal.would
+        if rehearsal.new:
+            answer["new"] = [f"{id_}: nothing was ever deployed on it" for id_ in rehearsal.new]
+        if rehearsal.fails:
+            answer |= {"result": False, "comment": "a plan that wouldn't succeed", "failing": rehearsal.fails}
+    return answer

@@ -31,6 +31,8 @@ def door(function):
     Make a function of ``_runners/`` safe to type: unknown, missing or ill-typed arguments and the project's errors
     are one line and exit code 1 for shell and orchestration; a bug keeps its traceback but never exits 0.
     Every call is recorded with who, when, what, result and duration.
+
+    A function that takes ``**given`` judges by itself what it was given beyond its other arguments.
     """
     signature = inspect.signature(function)
 
@@ -70,7 +72,8 @@ def _check_arguments(signature, args, kwargs):
         if parameter.kind is not inspect.Parameter.VAR_KEYWORD
     }
     takes = f"it takes {', '.join(parameters) or 'no arguments'}"
-    problems = [f"{name}: unknown argument; {takes}" for name in kwargs if name not in parameters]
+    takes_more = "given" in signature.parameters
+    problems = [f"{name}: unknown argument; {takes}" for name in kwargs if name not in parameters and not takes_more]
     if len(args) > len(parameters):
         problems.append(f"{args[len(parameters)]}: one argument too many; {takes}")
     given = dict(zip(parameters, args, strict=False)) | kwargs
@@ -101,6 +104,7 @@ def milestones(opts, action):
 
 def _record(function, args, kwargs, outcome, began):
     opts = function.__globals__["__opts__"]
+    outcome = outcome["data"] if isinstance(outcome, dict) and "outputter" in outcome else outcome
     is_dict = isinstance(outcome, dict)
     entry = {
         "when": datetime.fromtimestamp(began, UTC).isoformat(timespec="seconds"),

@@ -30,8 +30,9 @@ def destroy(name, confirm, apply, broken, folder, tell):
     run = mark.new_run()
 
     plan, is_there = _plan(cloud, asked, run)
+    _unblocked(plan)
     if not apply or not (plan.steps or is_there):
-        return _unblocked(plan)
+        return plan
     with lock.held(cloud, name, run, "destroy", broken) as held:
         plan, _ = _plan(cloud, asked, run)
         _carry_out(cloud, _unblocked(plan), held, tell)
@@ -50,9 +51,9 @@ def roll_back(name, apply, broken, folder, tell):
     """
     asked = wanted.read(name)
     cloud = connect(asked.cloud)
-    plan, _ = _rollback(cloud, asked)
+    plan = _unblocked(_rollback(cloud, asked)[0])
     if not apply:
-        return _unblocked(plan)
+        return plan
     with lock.held(cloud, name, mark.new_run(), "apply", broken) as held:
         plan, is_all = _rollback(cloud, asked)
         _carry_out(cloud, _unblocked(plan), held, tell)

@@ -4,6 +4,10 @@ import ipaddress
 
 from idr.cloud.model import Ref
 
+# Of a subnet's addresses: the router's, those of servers in the order of pillar, and what the cloud itself hands out.
+# So a server made anew, or in another environment, is where its operators look for it.
+ROUTER, SERVERS, REST = 1, 10, 32
+
 
 def plan(draft):
     """Put down what the networks need; an external network to go out by is looked for first."""
@@ -19,6 +23,19 @@ def plan(draft):
 def interface_of(network):
     """The key of the step after which a network can be reached, and its ports can have a floating IP."""
     return "interface", f"{network}-subnet"
+
+
+def addresses(draft, network):
+    """The addresses of a network's servers that no port has, in their order; one after the other is to be taken."""
+    cidr = ipaddress.IPv4Network(next(each.cidr for each in draft.wanted.networks if each.name == network))
+    subnet = draft.own("subnet", f"{network}-subnet")
+    taken = {
+        fixed["ip_address"]
+        for port in draft.facts.all("port")
+        for fixed in port.what["fixed_ips"]
+        if subnet and fixed["subnet_id"] == subnet.id
+    }
+    return (str(cidr[place]) for place in range(SERVERS, REST) if str(cidr[place]) not in taken)
 
 
 def _external(draft):
@@ -76,7 +93,8 @@ def _network(draft, network):
 def _subnet(draft, network):
     name = f"{network.name}-subnet"
     facts, wanted = draft.facts, draft.wanted
-    gateway = str(ipaddress.IPv4Network(network.cidr)[1])
+    cidr = ipaddress.IPv4Network(network.cidr)
+    gateway = str(cidr[ROUTER])
 
     def used(one):
         return any(thing.what["subnet_id"] == one.id for thing in facts.all("interface")) or any(
@@ -92,6 +110,7 @@ def _subnet(draft, network):
             "ip_version": 4,
             "cidr": network.cidr,
             "gateway_ip": gateway,
+            "allocation_pools": [{"start": str(cidr[REST]), "end": str(cidr[-2])}],
             "is_dhcp_enabled": True,
             "dns_nameservers": list(wanted.nameservers),
         }

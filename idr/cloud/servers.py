@@ -17,10 +17,11 @@ def plan(draft, image, flavors):
     image:    its id, None if it is missing
     flavors:  the flavors of this cloud by the names that servers want
     """
+    free = {network.name: networks.addresses(draft, network.name) for network in draft.wanted.networks}
     for server in draft.wanted.servers:
         there = draft.own("server", server.name)
         for network in server.networks:
-            _port(draft, server, there, network)
+            _port(draft, server, there, network, free[network])
         if there:
             _look_at(draft, server, there)
         else:
@@ -57,7 +58,7 @@ def _key(draft, needed):
         draft.keep(there)
 
 
-def _port(draft, server, there, network):
+def _port(draft, server, there, network, free):
     name = port_name(server.name, network)
     wanted = groups.of_port(draft.environment, server, network)
     port = draft.own("port", name, lambda one: bool(one.what["device_id"]))
@@ -70,7 +71,7 @@ def _port(draft, server, there, network):
             "name": name,
             "description": draft.description(),
             "network_id": draft.id("network", network),
-            "fixed_ips": [{"subnet_id": draft.id("subnet", f"{network}-subnet")}],
+            "fixed_ips": [{"subnet_id": draft.id("subnet", f"{network}-subnet"), "ip_address": next(free)}],
             "security_group_ids": ids,
         }
         draft.make("port", name, what, port=1)

@@ -15,6 +15,7 @@ import yaml
 from idr import topology
 from idr.checkout import CHECKOUT
 from idr.cloud.model import Wanted, WantedNetwork, WantedServer, WantedVolume
+from idr.cloud.networks import REST, SERVERS
 from idr.errors import Refused
 
 DEFAULTS = "pillar/environment_defaults.sls"
@@ -22,6 +23,7 @@ FLAVOURS = ("vm_flavour", "vm_flavour_large", "vm_flavour_medium")
 NAMES = ("idr_deployment_cloud", "public_name", "vm_image", *FLAVOURS)  # texts that have to be there
 MAY_BE_EMPTY = ("idr_network_external", "idr_volume_type", "idr_availability_zone", "sources", "address")
 SUBNETS = ("idr_environment_idr_subnet", "idr_environment_analysis_subnet")
+SMALLEST = 64  # addresses of a subnet
 LISTS = ("idr_keypair_keys", "dns_nameservers")
 BLANK = ("", "blank")
 KEY = re.compile(r"(ssh|ecdsa|sk)-[\w@.-]+ [A-Za-z0-9+/]+=*( .*)?")
@@ -301,10 +303,12 @@ class _Reader:
 
     def addresses_suffice(self, networks, servers):
         for key, network in zip(SUBNETS, networks, strict=False):
-            needed = sum(network.name in server.networks for server in servers) + 2  # the router's, the DHCP server's
-            free = ipaddress.IPv4Network(network.cidr).num_addresses - 2
-            if free < needed:
-                self.wrong(key, f"{network.cidr} has {free} addresses, and {needed} are needed")
+            if ipaddress.IPv4Network(network.cidr).num_addresses < SMALLEST:
+                self.wrong(key, f"{network.cidr} is too small: it has to have {SMALLEST} addresses (/26)")
+            if sum(network.name in server.networks for server in servers) > REST - SERVERS:
+                self.wrong(
+                    key, f"{network.name} has more servers than there are addresses for: {REST - SERVERS}"
+                )
 
 
 def _parameter(use):

@@ -97,11 +97,7 @@ def find(facts, kind, name):
 
 def after(facts, plan):
     """The facts when every step of a plan was taken, in its order, as the cloud's services would have it."""
-    ids, numbers = (
-        {},
-        itertools.count(len(facts.all("rule")) + len(facts.all("volume")) + len(facts.all("address")) + 1),
-    )
-    done = set()
+    ids, done = {}, set()
     for step in plan.steps:
         assert set(step.needs) <= done, f"{step} comes before what it needs"
         what, id_ = _filled(step.what, ids), _filled(step.id, ids)

@@ -94,7 +94,7 @@ def _rollback(cloud, asked):
     if not run:
         raise Refused([f"{asked.name}: no run is unfinished, so there's nothing to take back"])
     is_all = base(seen, asked.name).run == run
-    plan = removal.plan(seen, asked.name, run, only=run)
+    plan = removal.plan(seen, asked.name, run, asked.keys if is_all else (), only=run)
     proxy_goes = any(step.kind in ("server", "port") and f"{asked.name}-proxy" in step.name for step in plan.steps)
     signs, unknown = live.signs(seen, asked.name, asked.public_name) if proxy_goes else ((), ())
     if is_all:  # nobody has seen it yet, and the tag may be what this run itself put on its address

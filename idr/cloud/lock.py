@@ -159,7 +159,7 @@ def _acquire(cloud, environment, run, purpose, broken):
     since = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     for pause in _pauses():
         if not _groups(cloud, environment):
-            text = mark.description(environment, run)
+            text = str(Record(mark.description(environment, run), unfinished=run))  # an environment that has begun
             _sent(lambda text=text: cloud.network.create_security_group(name=environment, description=text))
         found = _groups(cloud, environment)
         others = [(group, said) for group, said in found if said.holder]

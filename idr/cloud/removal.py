@@ -31,7 +31,7 @@ def plan(facts, environment, run, keys=(), only=None):
         *going.plain("network", ["subnet"]),
         *going.rules(),
         *going.groups(),
-        *(() if only else _key_pair(facts, environment, keys)),
+        *_key_pair(facts, environment, keys),
     ]
     there = {step.key for step in steps}
     steps = [Step(it.verb, it.kind, it.name, it.what, _there(it.needs, there), it.id) for it in steps]

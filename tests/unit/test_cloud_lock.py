@@ -1,0 +1,204 @@
+"""The lock of an environment against a Neutron that keeps revisions: who gets it, who is told what, what is left."""
+
+import itertools
+import random
+import threading
+import time
+from types import SimpleNamespace
+
+import pytest
+from openstack import exceptions
+
+from idr.cloud import lock, mark
+from idr.errors import Refused
+
+ENVIRONMENT = "newidr"
+
+
+class Neutron:
+    """Security groups with revision numbers; LOSE is how many answers of writes get lost after their effect."""
+
+    def __init__(self, slow=0.0):
+        self.kept, self.numbers, self.inside, self.slow = {}, itertools.count(1), threading.Lock(), slow
+        self.lose = 0
+
+    def _write(self, change):
+        time.sleep(random.uniform(0, self.slow))
+        with self.inside:
+            change()
+            self.lose -= 1
+            if self.lose >= 0:
+                raise _answer(exceptions.HttpException, "the answer got lost", 503)
+
+    def create_security_group(self, name, description):
+        number = next(self.numbers)
+
+        def change():
+            said = {"name": name, "description": description, "created_at": "2026-11-24T05:00:00Z"}
+            self.kept[f"g{-number}"] = SimpleNamespace(id=f"g{-number}", revision_number=1, **said)
+
+        self._write(change)
+
+    def _own(self, group, if_revision):
+        found = self.kept.get(getattr(group, "id", group))
+        if found is None:
+            raise _answer(exceptions.NotFoundException, "no such group", 404)
+        if if_revision != found.revision_number:
+            raise _answer(exceptions.PreconditionFailedException, "changed meanwhile", 412)
+        return found
+
+    def update_security_group(self, group, if_revision, description):
+        def change():
+            found = self._own(group, if_revision)
+            found.description, found.revision_number = description, found.revision_number + 1
+
+        self._write(change)
+
+    def delete_security_group(self, group, if_revision):
+        self._write(lambda: self.kept.pop(self._own(group, if_revision).id))
+
+    def get_security_group(self, id_):
+        with self.inside:
+            if id_ not in self.kept:
+                raise _answer(exceptions.NotFoundException, "no such group", 404)
+            return SimpleNamespace(**vars(self.kept[id_]))
+
+    def security_groups(self, name):
+        time.sleep(random.uniform(0, self.slow))
+        with self.inside:
+            return [SimpleNamespace(**vars(group)) for group in self.kept.values() if group.name == name]
+
+    @property
+    def descriptions(self):
+        return [group.description for group in self.kept.values()]
+
+
+def _answer(kind, text, status):
+    error = kind(text)
+    error.status_code = status
+    return error
+
+
+@pytest.fixture
+def cloud(monkeypatch):
+    monkeypatch.setattr(lock, "_pauses", lambda: (random.uniform(0, 0.002) for _ in range(lock.TRIES)))
+    return SimpleNamespace(network=Neutron())
+
+
+def held(cloud, **further):
+    return lock.held(cloud, ENVIRONMENT, "run-1", "apply", **further)
+
+
+def claim(cloud, description, name=ENVIRONMENT):
+    cloud.network.create_security_group(name, description)
+
+
+def test_the_first_makes_the_environments_record(cloud):
+    with held(cloud) as mine:
+        assert len(cloud.network.kept) == 1
+        assert "held by" in cloud.network.descriptions[0]
+        mine.check()
+    assert cloud.network.descriptions == ["IDR environment newidr, made by run-1; unfinished run-1"]
+
+
+def test_what_is_written_down_stays_when_it_is_given_back(cloud):
+    with held(cloud) as mine:
+        mine.begin("run-2")
+    with held(cloud) as mine:
+        assert mine.unfinished == "run-2"
+        mine.finish()
+    assert cloud.network.descriptions == ["IDR environment newidr, made by run-1"]
+
+
+def test_the_second_is_told_who_since_when_and_what_breaks_it(cloud):
+    claim(cloud, "IDR environment newidr; held by ada@desk:4711 since 2026-11-24T05:00:00.000Z to destroy")
+    with pytest.raises(Refused) as refused, held(cloud):
+        pass
+    (line,) = refused.value.problems
+    assert line.startswith("newidr: ada@desk (process 4711) is on it since 2026-11-24T05:00:00.000Z, to destroy. ")
+    assert line.endswith("salt-run environment.apply newidr apply=True break_lock=ada@desk:4711")
+    assert cloud.network.descriptions[0].count("held by ada@desk:4711") == 1
+
+
+def test_a_lock_is_broken_by_naming_its_holder_and_only_so(cloud):
+    claim(cloud, "IDR environment newidr; held by ada@desk:4711 since 2026-11-24T05:00:00.000Z to apply")
+    with pytest.raises(Refused, match="refused"), held(cloud, broken="ada@desk:4712"):
+        pass
+    with held(cloud, broken="ada@desk:4711") as mine:
+        assert "ada" not in cloud.network.descriptions[0]
+        mine.check()
+
+
+def test_whose_lock_was_broken_goes_no_further_and_takes_nothing_back(cloud, monkeypatch):
+    with held(cloud) as mine:
+        breaker = lock.this_process()
+        monkeypatch.setattr(lock, "this_process", lambda: "ben@desk:1")
+        with held(cloud, broken=breaker):
+            with pytest.raises(lock.Lost, match="ben@desk:1 has it"):
+                mine.check()
+            with pytest.raises(lock.Lost):
+                mine.begin("run-1")
+            mine.release()
+            assert "held by ben@desk:1" in cloud.network.descriptions[0]
+
+
+def test_answers_that_got_lost_are_looked_after(cloud):
+    for lost in (1, 2, 3):
+        cloud.network.lose = lost
+        with held(cloud) as mine:
+            cloud.network.lose = lost
+            mine.begin("run-1")
+            cloud.network.lose = 1
+        assert cloud.network.descriptions == ["IDR environment newidr, made by run-1; unfinished run-1"]
+
+
+def test_an_environment_whose_name_begins_alike_is_another(cloud):
+    claim(cloud, "IDR environment newidr2; held by ada@desk:1 since 2026-11-24T05:00:00.000Z to apply", "newidr2")
+    claim(cloud, "not ours at all")
+    with held(cloud):
+        assert len(cloud.network.kept) == 3
+
+
+def test_younger_records_that_nobody_claimed_go(cloud):
+    claim(cloud, mark.description(ENVIRONMENT, "run-0"))
+    claim(cloud, mark.description(ENVIRONMENT, "run-1"))
+    with held(cloud) as mine:
+        assert list(cloud.network.kept) == [mine.group]
+
+
+def test_removed_with_the_environment(cloud):
+    with held(cloud) as mine:
+        mine.remove()
+        assert not cloud.network.kept
+    assert not cloud.network.kept
+
+
+@pytest.mark.parametrize("removing", [False, True])
+def test_two_who_race_never_both_hold_it(cloud, monkeypatch, removing):
+    cloud.network.slow = 0.0005
+    monkeypatch.setattr(lock, "this_process", lambda: f"{threading.current_thread().name}@desk:1")
+    inside, most, done, wrong = [], [], [], []
+
+    def race():
+        for _ in range(200):
+            try:
+                with held(cloud) as mine:
+                    inside.append(1)
+                    most.append(len(inside))
+                    time.sleep(random.uniform(0, 0.0005))
+                    inside.pop()
+                    done.append(1)
+                    if removing:
+                        mine.remove()
+            except Refused:
+                pass
+            except Exception as error:  # what a thread raises is lost
+                wrong.append(error)
+
+    both = [threading.Thread(target=race, name=name) for name in ("ada", "ben")]
+    [each.start() for each in both]
+    [each.join() for each in both]
+    assert not wrong
+    assert max(most) == 1
+    assert len(done) > 100
+    assert not any("held by" in description for description in cloud.network.descriptions)

@@ -149,6 +149,7 @@ def _give_seat(here):
     """The seat as it is to be; returns the commit that its checkout is at."""
     began = time.monotonic()
     seat.give_key()
+    seat.give_ssh_user()
     commit, is_all = seat.give_checkout()
     seat.give_venv()
     if here.servers:

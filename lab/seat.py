@@ -43,6 +43,12 @@ def give_key():
     _write(".ssh/id_ed25519.pub", public_key())
 
 
+def give_ssh_user():
+    """Say whom servers know before anything was deployed: root, as other clouds' images know a user of their own."""
+    # by its whole path: a relative one is looked for under $HOME, which tests change, and not where ssh found this file
+    _write(".ssh/config", f"Include {HOME}/.ssh/*.conf\nHost *\n    User root\n")
+
+
 def know(servers):
     """Have the operator know the host keys of SERVERS, directories of hosts, as if read off their consoles."""
     known = [f"{hosts.known(server).hostname} {kind} {key}\n"
@@ -60,8 +66,6 @@ def give_ssh_config(environment):
     """Have the operator make the SSH configuration, as anybody does at their own workstation."""
     make = f"umask 077; salt-run environment.ssh_config {environment} user=root > ~/.ssh/{environment}.conf"
     hosts.run_in(DIRECTORY, *command("sh", "-ec", make))
-    # by its whole path: a relative one is looked for under $HOME, which tests change, and not where ssh found this file
-    _write(".ssh/config", f"Include {HOME}/.ssh/{environment}.conf\n")
 
 
 def give_checkout():

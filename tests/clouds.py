@@ -164,9 +164,9 @@ def _made(facts, step, id_, what, environment):
         shown = _rule(None, **what)
     elif step.kind == "port":
         find_id(facts, "network", what["network_id"])
-        number = 10 + len(facts.all("port"))
-        ips = [{**ip, "ip_address": f"192.168.1.{number}"} for ip in what["fixed_ips"]]
-        shown |= {**what, "fixed_ips": ips, "device_id": "", "device_owner": "", "status": "DOWN"}
+        taken = [ip for port in facts.all("port") for ip in port.what["fixed_ips"]]
+        assert not [ip for ip in what["fixed_ips"] if ip in taken]
+        shown |= {**what, "device_id": "", "device_owner": "", "status": "DOWN"}
     elif step.kind == "key":
         owner, id_, shown = None, name, {"public_key": what["public_key"]}
     elif step.kind == "snapshot":

@@ -113,6 +113,9 @@ def after(facts, plan):
                 what = {"tags": [*thing.what["tags"], what["tag"]]}
             elif step.verb == "wait":
                 what = {"status": {"server": "ACTIVE"}.get(step.kind, "available")}
+            elif "if_revision" in what:
+                what = {key: value for key, value in what.items() if key != "if_revision"}
+                assert not thing.what["port_id"] and step.what["if_revision"] == thing.what["revision_number"]
             elif "external_gateway_info" in what:
                 what = {"external_network_id": what["external_gateway_info"]["network_id"]}
             environment = mark.of(what["description"])[0] if "description" in what else thing.environment
@@ -191,7 +194,7 @@ def _made(facts, step, id_, what, environment):
         shown, name = what, there.name
     elif step.kind == "address":
         number = 10 + len(facts.all("address"))
-        shown |= {**what, "tags": [], "status": "ACTIVE"}
+        shown |= {**what, "tags": [], "status": "ACTIVE", "revision_number": 0}
         name = f"198.51.100.{number}"
     return added(facts, Thing(step.kind, name, id_, owner, run, shown), *more)
 

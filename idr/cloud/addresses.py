@@ -29,7 +29,13 @@ def plan(draft, external):
         if address is None and draft.wanted.address:
             return  # with a problem
         id_, name = _take(draft, address, to, needs) if address else _make(draft, proxy, external, to, needs)
-    if not any(PRODUCTION_TAG in each.what["tags"] for each in draft.facts.all("address")):
+    tagged = [each.name for each in draft.facts.all("address") if PRODUCTION_TAG in each.what["tags"]]
+    if len(tagged) > 1:
+        draft.problems.append(
+            f"{' and '.join(tagged)} both carry the tag {PRODUCTION_TAG}: openstack floating ip unset --tag "
+            f"{PRODUCTION_TAG} the one that isn't the public's"
+        )
+    elif not tagged:
         draft.notes.append(f"no floating IP carries the tag {PRODUCTION_TAG}: this environment's gets it, and is live")
         draft.step("tag", "address", name, {"tag": PRODUCTION_TAG}, [("address", name)], id=id_)
     elif address and address.what["port_id"] and PRODUCTION_TAG in address.what["tags"]:
@@ -82,7 +88,8 @@ def _named(draft, external):
 
 
 def _take(draft, address, port, needs):
-    what = {"port_id": port}
+    # conditional: another environment's run may find it free at the same moment
+    what = {"port_id": port, "if_revision": address.what["revision_number"]}
     if not address.what["description"]:
         what["description"] = mark.description(draft.environment)  # not "made by": it was there before
     draft.notes.append(f"the floating IP {address.name} is free and will be this environment's")

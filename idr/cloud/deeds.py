@@ -90,8 +90,16 @@ def _same_key(pair, what):
     return pair.public_key.split()[:2] == what["public_key"].split()[:2]
 
 
+def changed(cloud, kind, id_, what):
+    """The id of an address that is as it's to be, None of all else: only its change is conditional, so had once."""
+    if kind != "address":
+        return None
+    address = cloud.network.get_ip(id_)
+    return id_ if all(getattr(address, key) == what[key] for key in what if key != "if_revision") else None
+
+
 def change(cloud, kind, id_, what):
-    """Give a thing other attributes; done twice it's the same as once."""
+    """Give a thing other attributes; but for a conditional change, done twice it's the same as once."""
     if kind == "volume":
         cloud.block_storage.set_volume_metadata(id_, **what["metadata"])
         if "name" in what:

@@ -273,7 +273,7 @@ def _server(raw, flavors):
 
 
 def _address(raw):
-    keys = ("port_id", "floating_network_id", "description", "status", "fixed_ip_address")
+    keys = ("port_id", "floating_network_id", "description", "status", "fixed_ip_address", "revision_number")
     return _neutron("address", raw, raw["floating_ip_address"], tags=list(raw.get("tags") or ()), **_some(raw, *keys))
 
 

@@ -139,9 +139,13 @@ class _Run:
             self._wait(step, step.kind, id_, what, deeds.GOOD[step.kind], "in-use")
         elif step.verb == "remove":
             self._remove(step, id_, what)
+        elif step.verb == "change":
+            self._sent(
+                lambda: deeds.change(self.cloud, step.kind, id_, what),
+                lambda: deeds.changed(self.cloud, step.kind, id_, what),
+            )
         else:
-            deed = {"change": deeds.change, "tag": deeds.tag}[step.verb]
-            self._sent(lambda: deed(self.cloud, step.kind, id_, what))
+            self._sent(lambda: deeds.tag(self.cloud, step.kind, id_, what))
         return time.monotonic() - began
 
     def _make(self, step, what):

@@ -9,9 +9,9 @@ from idr.cloud import sources
 from idr.cloud.model import Ref
 
 UNDER_WAY = (
-    "creating", "downloading", "attaching", "reserved", "detaching", "extending", "retyping", "backing-up",
-    "restoring-backup", "maintenance",
+    "creating", "downloading", "detaching", "extending", "retyping", "backing-up", "restoring-backup", "maintenance",
 )  # fmt: skip
+BEING_ATTACHED = ("attaching", "reserved")  # the attachment is looked for and waited for
 
 
 def plan(draft):
@@ -43,7 +43,7 @@ def _look_at(draft, volume, there):
             f"volume {volume.name} is in error: if it never was in use, openstack volume delete {there.id}, and it's "
             f"made anew; otherwise ask the cloud's administrators"
         )
-    elif status not in sources.READY:
+    elif status not in (*sources.READY, *BEING_ATTACHED):
         draft.problems.append(f"volume {volume.name} ({there.id}) is {status}: ask the cloud's administrators")
     if there.what["size"] != volume.size_gb:
         draft.notes.append(

@@ -139,6 +139,22 @@ def test_a_run_that_was_cut_off_at_any_step_is_gone_on_with_and_nothing_is_made_
             assert sorted(it.name for it in done.all(kind)) == sorted(it.name for it in whole.all(kind)), count
 
 
+def test_what_a_run_that_was_cut_off_left_in_the_making_is_waited_for():
+    wanted = clouds.wanted(sources="sources:idr")
+    plan = planned(wanted, IDR)
+
+    for count in range(len(plan.steps) + 1):
+        facts = interrupted(plan, IDR, count)
+        on = {server.id for server in facts.of("newidr", "server")}
+        for thing in (*facts.of("newidr", "volume"), *facts.of("newidr", "server"), *facts.of("newidr", "snapshot")):
+            if not any(each["server_id"] in on for each in thing.what.get("attachments", [])):
+                facts = clouds.changed(facts, thing, status="BUILD" if thing.kind == "server" else "creating")
+        second = planned(wanted, facts, "run-3")
+        assert not second.problems, (count, second.problems)
+        done = clouds.after(facts, second)
+        assert not planned(wanted, done).steps and not done.all("snapshot")
+
+
 def test_a_set_of_which_a_volume_was_made_is_gone_on_with_and_one_of_which_none_was_is_taken_anew():
     wanted = clouds.wanted(sources="sources:idr")
     plan = planned(wanted, IDR, "run-2")
@@ -204,7 +220,7 @@ def _like(new):
     if new["kind"] == "snapshot":
         return {"size": 500, "volume_id": None, "status": "available", "metadata": {}, "temporary": None, **what}
     if new["kind"] == "address":
-        mine = {"port_id": None, "floating_network_id": "n-ext", "description": "", "tags": [], "status": "DOWN"}
+        mine = {"port_id": None, "floating_network_id": "n-ext", "description": "", "tags": [], "revision_number": 3}
         return mine | what
     if new["kind"] == "port":
         return {"device_id": "", "security_group_ids": [], "fixed_ips": [], "network_id": None, **what}

@@ -45,7 +45,10 @@ def _key(draft, needed):
     """Nova has one key in a key pair; further ones go with each server. It matters only where a server is made."""
     name = f"{draft.environment}-deployment"
     there = next((key for key in draft.facts.all("key") if key.name == name), None)
-    key = draft.wanted.keys[0]
+    key = next(iter(draft.wanted.keys), None)
+    if needed and not key:
+        draft.problems.append("idr_keypair_keys: none, and you have no ~/.ssh/id_*.pub: ssh-keygen -t ed25519")
+        return
     if there is None:
         if needed:
             draft.make("key", name, {"name": name, "public_key": key}, key_pairs=1)

@@ -54,6 +54,11 @@ def cloud_of(environment, checkout=CHECKOUT):
     return reader.cloud()
 
 
+def cloud_in_pillar(environment, checkout=CHECKOUT):
+    """The cloud's name as pillar says, whatever a shell's OS_CLOUD does: its name to the environment's own master."""
+    return _Reader(environment, {}, Path(checkout), Path.home()).value("idr_deployment_cloud")
+
+
 def public_name_of(environment, checkout=CHECKOUT):
     """What visitors type, as pillar says."""
     return _Reader(environment, {}, Path(checkout), Path.home()).value("public_name")
@@ -275,8 +280,6 @@ class _Reader:
         if not raw:
             files = sorted((self.home / ".ssh").glob("id_*.pub"))
             raw = [file.read_text().strip() for file in files]
-            if not raw:
-                self.wrong("idr_keypair_keys", f"none, and no {self.home}/.ssh/id_*.pub: ssh-keygen -t ed25519")
         for key in raw:
             if not isinstance(key, str) or not KEY.fullmatch(key.strip()):
                 self.wrong("idr_keypair_keys", f"no public SSH key: {str(key)[:40]!r}")

@@ -91,13 +91,16 @@ class Draft:
             left.remove(ready)
             done.add(ready.key)
             steps.append(ready)
+        needed = {name: count for name, count in sorted(self.needed.items()) if count}
+        quotas = {name: self.facts.quotas.get(name, (-1, 0)) for name in needed}
         return Plan(
             self.environment,
             tuple(steps),
             tuple(self._kept),
             tuple(dict.fromkeys(self.problems)),
             tuple(dict.fromkeys(self.notes)),
-            {name: count for name, count in self.needed.items() if count},
+            needed,
+            {name: max(limit - used, 0) for name, (limit, used) in quotas.items() if limit >= 0},
         )
 
     def _with_needs(self, step):

@@ -148,3 +148,4 @@ class Plan:
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()  # what the reader should know: the address that is taken, seconds that clones will take
     needed: Mapping[str, int] = field(default_factory=dict)  # quota name: how much more
+    free: Mapping[str, int] = field(default_factory=dict)  # of the same, as far as there is a limit

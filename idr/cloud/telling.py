@@ -29,7 +29,8 @@ def lines(plan):
         told += [f"  = {', '.join(dict.fromkeys(kept))}"] if kept else []
         told += [f"  {SIGNS[step.verb]} {step.name}{_about(step)}" for step in steps]
     if plan.needed:
-        told.append("needed: " + ", ".join(f"{count} {name}" for name, count in sorted(plan.needed.items())))
+        free = {name: f"of {plan.free[name]} free" if name in plan.free else "without limit" for name in plan.needed}
+        told.append("needed: " + ", ".join(f"{name} {count} {free[name]}" for name, count in plan.needed.items()))
     told += [f"note: {note}" for note in plan.notes]
     told += [f"BLOCKED: {problem}" for problem in plan.problems]
     if not plan.steps and not plan.problems:
@@ -56,6 +57,7 @@ def as_data(plan):
         "problems": list(plan.problems),
         "notes": list(plan.notes),
         "needed": dict(plan.needed),
+        "free": dict(plan.free),
     }
 
 

@@ -286,6 +286,7 @@ def test_a_plan_is_told_in_lines_and_as_data():
     lines = telling.lines(plan)
 
     assert "volumes: 0 kept, 6 to make" in lines
+    assert any(line.startswith("needed: cores 24 of 1000000 free, floatingip 1 of") for line in lines)
     assert "  + newidr-a-omero-data: 500 GB, a clone by newidr-clone-of-idr-omero-data" in lines
     data = telling.as_data(plan)
     volume = next(step for step in data["steps"] if step["name"] == "newidr-a-omero-data" and step["kind"] == "volume")

@@ -309,9 +309,7 @@ class _Reader:
             if ipaddress.IPv4Network(network.cidr).num_addresses < SMALLEST:
                 self.wrong(key, f"{network.cidr} is too small: it has to have {SMALLEST} addresses (/26)")
             if sum(network.name in server.networks for server in servers) > REST - SERVERS:
-                self.wrong(
-                    key, f"{network.name} has more servers than there are addresses for: {REST - SERVERS}"
-                )
+                self.wrong(key, f"{network.name} has more servers than there are addresses for: {REST - SERVERS}")
 
 
 def _parameter(use):

@@ -18,7 +18,8 @@ def find(draft, volume, zone):
     thing = _content(draft, volume)
     if thing is None:
         return None
-    _check(draft, volume, thing, zone)
+    if not _is_checked_with_another(draft, volume):
+        _check(draft, volume, thing, zone)
     return Source(thing.kind, thing.id, thing.name, thing.what["size"])
 
 
@@ -43,6 +44,13 @@ def _content(draft, volume):
     if how == "sources":
         return _of_environment(draft, volume, name, f"sources={name}", may_lack=not _required(draft, volume))
     return _as_typed(draft, volume, volume.source)
+
+
+def _is_checked_with_another(draft, volume):
+    """Whether it's made of what another volume of this plan is made of, too, to the same size."""
+    how, _, use = volume.source.rpartition(":")
+    other = next((each for each in draft.wanted.volumes if how == "use" and each.use == use), None)
+    return bool(other) and draft.own("volume", other.name) is None and other.size_gb == volume.size_gb
 
 
 def _required(draft, volume):

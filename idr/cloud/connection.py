@@ -5,6 +5,7 @@ A write is never tried again here: whether it took effect is only known to who l
 """
 
 import collections
+import logging
 import os
 import re
 import threading
@@ -30,6 +31,8 @@ CUT = (
     requests.exceptions.ChunkedEncodingError,
 )
 ERRORS = (sdk.SDKException, keystone.ClientException, requests.exceptions.RequestException)
+
+logging.getLogger("keystoneauth").setLevel(logging.ERROR)  # of what it warns, it raises the error that is told
 
 
 class Calls:

@@ -38,7 +38,7 @@ def service(monkeypatch):
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}"
     calls = connection.Calls()
     calls.know([{"name": "neutron", "type": "network", "endpoints": [{"url": url}]}])

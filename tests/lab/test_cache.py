@@ -41,8 +41,8 @@ def details(image: int) -> str:
 def through_tunnel(lab, path: str):
     """A request to port 9000 as the document says: through an SSH tunnel, by the name of the tunnel's own end."""
     script = f"""
-        ssh -fN -o ExitOnForwardFailure=yes -M -S /tmp/tunnel -L 9000:localhost:9000 root@{PUBLIC}
-        trap 'ssh -q -S /tmp/tunnel -O exit root@{PUBLIC} 2>/dev/null' EXIT
+        ssh -fN -o ExitOnForwardFailure=yes -M -S /tmp/tunnel -L 9000:localhost:9000 idr-proxy
+        trap 'ssh -q -S /tmp/tunnel -O exit idr-proxy 2>/dev/null' EXIT
         curl -sSi --max-time 60 http://localhost:9000{path}"""
     return answer(lab.outside("bash", "-ec", script).stdout)
 

@@ -41,10 +41,11 @@ def strangers(lab):
 def home_that_knows_less(lab):
     """A home in which idr-a-omero's host key isn't known and idr-database's is idr-omero's."""
     home = "/tmp/knows-less"
-    script = f"""mkdir -p {home}/.ssh
-        omero=$(grep '^idr-omero,.* ssh-ed25519 ' ~/.ssh/known_hosts | cut -d' ' -f2-)
-        grep -v -e '^idr-a-omero,' -e '^idr-database,' ~/.ssh/known_hosts > {home}/.ssh/known_hosts
-        echo "idr-database $omero" >> {home}/.ssh/known_hosts"""
+    known = ".config/idr/idr/known_hosts"
+    script = f"""umask 077; mkdir -p {home}; cp -a ~/.config {home}
+        omero=$(grep '^idr-omero ssh-ed25519 ' ~/{known} | cut -d' ' -f2-)
+        grep -v -e '^idr-a-omero ' -e '^idr-database ' ~/{known} > {home}/{known}
+        echo "idr-database $omero" >> {home}/{known}"""
     lab.outside("bash", "-ec", script)
     yield home
     lab.outside("rm", "-r", home)

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from .conftest import PUBLIC, until
+from .conftest import until
 
 pytestmark = pytest.mark.lab
 
@@ -57,19 +57,19 @@ def test_a_killed_server_shows_in_status(lab):
 
 def test_an_administrator_logs_in_on_idr_omero_through_the_proxy(lab):
     password = lab.secrets("idr")["omero"]["root_password"]
-    script = f"ssh -J root@{PUBLIC} root@idr-omero omero login -s localhost -u root -w {password} -C"
+    script = f"ssh idr-omero omero login -s localhost -u root -w {password} -C"
     said = lab.outside("bash", "-c", script + " 2>&1", check=False)
     assert "Created session" in said.stdout, said.stdout
 
 
 def test_web_login_through_a_tunnel_works_and_leaves_nothing_in_the_cache(lab):
     password = lab.secrets("idr")["omero"]["root_password"]
-    script = f"""
-        jar=$(mktemp); trap 'rm -f $jar; ssh -q -S /tmp/web -O exit root@{PUBLIC} 2>/dev/null' EXIT
-        ssh -fN -o ExitOnForwardFailure=yes -M -S /tmp/web -L 8080:idr-omero:80 root@{PUBLIC}
+    script = """
+        jar=$(mktemp); trap 'rm -f $jar; ssh -q -S /tmp/web -O exit idr-proxy 2>/dev/null' EXIT
+        ssh -fN -o ExitOnForwardFailure=yes -M -S /tmp/web -L 8080:idr-omero:80 idr-proxy
         curl -sS -c $jar -o /dev/null http://localhost:8080/webclient/login/
-        token=$(awk '$6 == "csrftoken" {{print $7}}' $jar)
-        curl -sS -b $jar -c $jar -o /dev/null -w '%{{http_code}} ' -H 'Referer: http://localhost:8080/' \
+        token=$(awk '$6 == "csrftoken" {print $7}' $jar)
+        curl -sS -b $jar -c $jar -o /dev/null -w '%{http_code} ' -H 'Referer: http://localhost:8080/' \
             -d csrfmiddlewaretoken=$token -d server=1 -d username=root --data-urlencode password@- \
             http://localhost:8080/webclient/login/
         grep -o 'sessionid[^[:space:]]*[[:space:]]*[^[:space:]]*' $jar"""

@@ -1,0 +1,202 @@
+"""Environments at the operator's seat: a second IDR of the first's data beside it, and gone again without a trace."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import pytest
+
+from .conftest import PUBLIC
+
+pytestmark = pytest.mark.lab
+
+# Everything of the project, as its owner sees it, by kind and name
+INVENTORY = """
+import json, openstack
+cloud = openstack.connect()
+net, disk = cloud.network, cloud.block_storage
+kinds = dict(server=cloud.compute.servers(), key=cloud.compute.keypairs(), volume=disk.volumes(),
+    snapshot=disk.snapshots(), network=net.networks(), subnet=net.subnets(), router=net.routers(), port=net.ports(),
+    group=net.security_groups(), rule=net.security_group_rules(), address=net.ips())
+def told(one):
+    return [one.name or one.id, one.id, getattr(one, "status", None)]
+print(json.dumps({kind: sorted(told(one) for one in them) for kind, them in kinds.items()}))
+"""
+ROWS = "; ".join(
+    f"SELECT '{table}', count(*), md5(string_agg(t::text, '|' ORDER BY t::text)) FROM {table} t"
+    for table in ("image", "plate", "screen", "well", "pixels", "originalfile")
+)
+FILES = "cd /data/OMERO; find Pixels ManagedRepository -type f | sort | xargs sha256sum"
+BY_HAND = """
+import openstack
+compute = openstack.connect().compute
+server = compute.find_server("idr-proxy")
+compute.delete_server(server)
+compute.wait_for_delete(server)
+"""
+LOAD = """
+while [ ! -e /tmp/load-ends ]; do
+    for path in '/webclient/userdata/?load='$RANDOM /webgateway/render_thumbnail/{image}/; do
+        curl -ksS -m 20 -o /dev/null -w '%{{http_code}}\\n' "https://{public}$path" || echo failed
+    done
+done"""
+
+
+def run(lab, function, *words):
+    """`salt-run environment.FUNCTION …` at the seat: its exit code and its answer."""
+    done = lab.outside(".venv/bin/salt-run", "--out=json", f"environment.{function}", *words, check=False, seconds=1800)
+    assert "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
+    return done.returncode, json.loads(done.stdout[done.stdout.index("{") :])
+
+
+def inventory(lab):
+    return json.loads(lab.outside(".venv/bin/python", "-c", INVENTORY).stdout)
+
+
+def rows(lab, environment):
+    psql = ("runuser", "-u", "postgres", "--", "psql", "-Atd", "idr")
+    return lab.exec(f"{environment}-database", *psql, stdin=ROWS).stdout
+
+
+class Load:
+    """Requests from outside that go on until they are told to end, and the answers they got."""
+
+    def __init__(self, lab, image):
+        self.lab, self.answers = lab, []
+        lab.outside("rm", "-f", "/tmp/load-ends")
+        self.thread = threading.Thread(target=self._run, args=(LOAD.format(public=PUBLIC, image=image),))
+        self.thread.start()
+
+    def _run(self, script):
+        self.answers = self.lab.outside("bash", "-c", script, seconds=3000).stdout.split()
+
+    def end(self):
+        self.lab.outside("touch", "/tmp/load-ends")
+        self.thread.join()
+        return {answer: self.answers.count(answer) for answer in set(self.answers)}
+
+
+def test_applied_again_nothing_changes_and_little_is_asked(lab):
+    before = inventory(lab)
+
+    code, answer = run(lab, "apply", "idr", "apply=True", "deploy=False")
+
+    assert (code, answer["comment"]) == (0, "idr: nothing to change")
+    assert answer["calls"] < 25
+    assert inventory(lab) == before
+
+
+def test_the_live_one_is_never_destroyed(lab):
+    before = inventory(lab)
+    for words in ([], ["apply=True"], ["confirm=idr", "apply=True"]):
+        code, answer = run(lab, "destroy", "idr", *words)
+        assert code == 1
+        said = "confirm=idr" if words == ["apply=True"] else f"idr is live: its proxy holds {PUBLIC}"
+        assert any(said in problem for problem in answer["problems"]), answer
+    assert inventory(lab) == before
+
+
+REFUSED = {
+    "an unknown parameter": (["plan", "newidr", "vm_flavor=m1.large"], "vm_flavor"),
+    "no such source": (["plan", "newidr", "sources=nowhere"], "nowhere"),
+    "an image that isn't there": (["plan", "newidr", "vm_image=CentOS 7"], "CentOS 7"),
+    "networks that overlap": (["plan", "newidr", "idr_environment_analysis_subnet=192.168.1.0/24"], "overlaps"),
+    "an address that isn't ours": (["plan", "newidr", "address=198.51.100.99"], "198.51.100.99"),
+    "the address of the public": (["plan", "newidr", f"address={PUBLIC}"], PUBLIC),
+    "a name that can't be": (["plan", "New_IDR"], "New_IDR"),
+    "a server that isn't there": (["replace", "idr", "server=idr-proxi"], "idr-proxi"),
+    "a server that isn't dead": (["replace", "idr", "server=idr-omero"], "even_if=running"),
+    "another's confirmation": (["destroy", "newidr", "confirm=idr", "apply=True"], "confirm"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_cannot_be_is_said_in_a_line_and_changes_nothing(lab, what):
+    (function, *words), reason = REFUSED[what]
+    before = inventory(lab)
+
+    code, answer = run(lab, function, *words)
+
+    assert code == 1
+    assert any(reason in problem for problem in answer["problems"]), answer
+    assert inventory(lab) == before
+
+
+def test_a_proxy_destroyed_by_hand_comes_back_with_its_cache_and_address(lab, image):
+    details = f"/webclient/metadata_details/image/{image}/"
+    for _ in range(2):
+        lab.get(details)
+    assert lab.get(details).cache == "HIT"
+    lab.outside(".venv/bin/python", "-c", BY_HAND)
+
+    code, answer = run(lab, "replace", "idr", "server=idr-proxy", "apply=True")
+
+    assert code == 0, answer
+    assert lab.get(details).cache == "HIT"
+    assert run(lab, "list")[1]["environments"]["idr"]["address"] == PUBLIC
+    assert lab.salt("*", "test.ping").keys() == {
+        "idr-proxy", "idr-omero", "idr-database", "idr-a-omero", "idr-a-database", "idr-a-dockermanager",
+    }  # fmt: skip
+    assert run(lab, "update", "idr")[1]["comment"] == "idr: nothing to change"
+
+
+@pytest.fixture(scope="module")
+def newidr(lab, image):
+    """A second IDR of the first one's data, and what came of the requests to the first one meanwhile."""
+    site = (
+        "rm -rf ~/.config/idr/newidr; cp -a ~/.config/idr/idr ~/.config/idr/newidr; rm ~/.config/idr/newidr/known_hosts"
+    )
+    lab.outside("sh", "-ec", site)
+    before = inventory(lab)
+    load = Load(lab, image)
+    try:
+        code, answer = run(lab, "apply", "newidr", "sources=idr", "apply=True")
+    finally:
+        answers = load.end()
+    assert code == 0, answer
+    yield answer, answers
+    code, answer = run(lab, "destroy", "newidr", "confirm=newidr", "apply=True")
+    assert code == 0, answer
+    assert inventory(lab) == before
+
+
+def test_the_first_one_served_without_a_failed_request(newidr):
+    _, answers = newidr
+    assert set(answers) == {"200"} and answers["200"] > 100, answers
+
+
+def test_it_has_the_first_ones_rows_and_files(lab, newidr):
+    assert rows(lab, "newidr") == rows(lab, "idr")
+    for side in ("", "-a"):
+        assert lab.sh(f"newidr{side}-omero", FILES) == lab.sh("idr-omero", FILES)
+
+
+def test_it_serves_them_at_an_address_of_its_own(lab, newidr, image):
+    there = run(lab, "list")[1]["environments"]
+    address = there["newidr"]["address"]
+    assert address != PUBLIC == there["idr"]["address"]
+    assert there["idr"]["live"] and not there["newidr"]["live"]
+    page = lab.get(f"/webgateway/render_image/{image}/0/0/?dummy=newidr", f"https://{address}")
+    assert page.status == 200
+
+
+def test_a_second_apply_changes_nothing(lab, newidr):
+    before = inventory(lab)
+    code, answer = run(lab, "apply", "newidr", "apply=True")
+    assert (code, answer["comment"]) == (0, "newidr: nothing to change"), answer
+    assert inventory(lab) == before
+
+
+def test_nothing_of_the_two_is_crossed(lab, newidr):
+    """They have the same addresses inside, each its own passwords, keys and volumes."""
+    assert lab.sh("newidr-proxy", "salt-key -l accepted --out=txt").count("newidr") == 6
+    assert "newidr" not in lab.sh("idr-proxy", "salt-key -l accepted --out=txt")
+    for side in ("idr", "newidr"):
+        table = lab.sh(f"{side}-proxy", "cat /etc/idr/pillar/environment.sls")
+        assert f"name: {side}\n" in table
+    secrets = [lab.sh(f"{side}-proxy", f"cat /etc/idr/pillar/secrets/{side}/*.sls") for side in ("idr", "newidr")]
+    assert secrets[0] != secrets[1]
+    ids = [lab.sh(f"{side}-omero", "ls /dev/disk/by-id") for side in ("idr", "newidr")]
+    assert ids[0] != ids[1]
+    lab.outside("curl", "-sS", "-m", "5", "-o", "/dev/null", f"http://{PUBLIC}/")

@@ -32,6 +32,6 @@ def _note_unwanted(draft):
     wanted = {server.name for server in draft.wanted.servers} | {volume.name for volume in draft.wanted.volumes}
     for kind in ("server", "volume"):
         for thing in draft.facts.of(draft.environment, kind):
-            if thing.name not in wanted:
+            if thing.name not in wanted and "idr_retained" not in thing.what.get("metadata", {}):
                 draft.keep(thing)
                 draft.notes.append(f"{kind} {thing.name} ({thing.id}) isn't in pillar any more: it stays as it is")

@@ -140,10 +140,7 @@ def _attach(draft, volume):
         attached = [each for each in draft.facts.all("attachment") if each.what["volume_id"] == there.id]
         elsewhere = [each for each in attached if server is None or each.what["server_id"] != server.id]
         for each in elsewhere:
-            draft.problems.append(
-                f"volume {volume.name} is attached to {each.what['server_id']}, which isn't the server {volume.server} "
-                f"of this environment: openstack server remove volume {each.what['server_id']} {there.id}"
-            )
+            draft.problems.append(f"volume {volume.name} is attached to {_holder(draft, each, there)}")
         if attached:
             if not elsewhere:
                 draft.keep(attached[0])
@@ -153,6 +150,18 @@ def _attach(draft, volume):
         "volume_id": there.id if there else Ref("volume", volume.name),
     }
     draft.make("attachment", volume.name, what, [("server", volume.server), ("volume", volume.name)])
+
+
+def _holder(draft, attachment, volume):
+    """What a volume is attached to that isn't its server, and what to do about it."""
+    id_ = attachment.what["server_id"]
+    other = next((each for each in draft.facts.all("server") if each.id == id_), None)
+    if other:
+        return f"the server {other.name}: openstack server remove volume {id_} {volume.id}"
+    return (
+        f"a server that is gone ({id_}): once more in a minute, and if that lasts, "
+        f"openstack volume attachment delete {attachment.id}"
+    )
 
 
 def _replace(draft, server):

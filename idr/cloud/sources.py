@@ -63,6 +63,7 @@ def _of_environment(draft, volume, name, place, may_lack=False):
     """The volume of that use that an environment has."""
     volumes = draft.facts.of(name, "volume")
     found = [each for each in volumes if each.what["use"] == volume.use]
+    found = [each for each in found if "idr_retained" not in each.what["metadata"]] or found
     if name == draft.environment:
         draft.problems.append(f"{place}: is the target itself")
     elif not volumes:
@@ -83,7 +84,8 @@ def _as_typed(draft, volume, source):
     place = f"source of {volume.use}: {source}"
     if source == draft.environment or draft.facts.of(source, "volume"):
         return _of_environment(draft, volume, source, place)
-    things = (*draft.facts.all("volume"), *draft.facts.all("snapshot"))
+    snapshots = [each for each in draft.facts.all("snapshot") if not each.what["temporary"]]
+    things = (*draft.facts.all("volume"), *snapshots)
     found = [each for each in things if each.id == source] or [each for each in things if each.name == source]
     if not found:
         draft.problems.append(f"{place}: this project has no volume, snapshot or environment of that name")

@@ -207,7 +207,8 @@ def _filled(facts, raw):
 
 def _named(facts, text):
     def id_(named):
-        return next(it.id for it in facts.all(named[1]) if it.name == named[2])
+        there = (*facts.all(named[1]), *BOTH.all(named[1]))  # or was, before something was taken away
+        return next(it.id for it in there if it.name == named[2])
 
     return re.sub(r"<id of (\S+) (\S+)>", id_, text)
 

@@ -11,7 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 from idr.cloud import deeds
-from idr.cloud.answers import is_conflict, is_missing, is_quota, is_unclear
+from idr.cloud.answers import is_conflict, is_missing, is_quota, is_stale, is_unclear
 from idr.cloud.connection import ERRORS, told
 from idr.cloud.model import Ref, Step
 from idr.errors import IdrError
@@ -195,6 +195,8 @@ class _Run:
                 found = look()  # a call that was lost may be what is in the way of this one
                 if found:
                     return found
+                if is_stale(error):
+                    raise IdrError(f"somebody else had it first, once more will do ({told(error)})") from error
                 if not (again and pause):
                     raise
         raise AssertionError("the last try ends above")

@@ -77,7 +77,8 @@ class Wanted:
 class Thing:
     """
     A resource of the cloud. KIND: network, subnet, router, interface, group, rule, port, key, volume, snapshot, server,
-    attachment, address, image, flavor. WHAT holds the few attributes that planning compares, by the SDK's names.
+    attachment, address, image, flavor, zone (of volumes), volume type (the default). WHAT holds the few attributes that
+    planning compares, by the SDK's names.
     """
 
     kind: str

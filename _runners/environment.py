@@ -1,5 +1,6 @@
 """What an operator types about a whole environment."""
 
+import shlex
 from pathlib import Path
 
 import salt.client
@@ -32,7 +33,7 @@ def plan(env, **given):
 
         salt-run environment.plan newidr sources=idr
     """
-    return _planned(applying.plan(env, given), f"salt-run environment.apply {env} apply=True")
+    return _planned(applying.plan(env, given), _typed("apply", env, given))
 
 
 @door
@@ -71,7 +72,7 @@ def apply(
         how = f"salt-run environment.apply {env} rollback=True apply=True"
         return _removed(done, f"{env}: what the unfinished run made is gone") if apply else _planned(done, how)
     if not apply:
-        return _planned(applying.plan(env, given), f"salt-run environment.apply {env} apply=True")
+        return _planned(applying.plan(env, given), _typed("apply", env, given))
     then = {"named": commit, "even_if": _even_if(even_if)} if deploy else None
     return _applied(env, applying.apply(env, given, break_lock, then, _folder(env, site), tell))
 
@@ -261,8 +262,9 @@ def ssh_config(env, user=None, site=None, **kwargs):
         salt-run environment.ssh_config idr user=ada > ~/.ssh/idr.conf    # and in ~/.ssh/config: Include idr.conf
         ssh -N idr-tunnel-cache-refresh                                   # then http://localhost:9000/
     """
-    environment, _ = table.of_operator(env, _folder(env, site))
-    return openssh.text(environment, user)
+    folder = _folder(env, site)
+    environment, _ = table.of_operator(env, folder)
+    return openssh.text(environment, folder, user)
 
 
 @door
@@ -306,6 +308,12 @@ def _even_if(said):
     if said not in (None, "failing"):
         raise Refused([f"even_if: only `failing` can be said here, not {said}"])
     return said
+
+
+def _typed(function, env, given):
+    """The command that does what was planned, as it's typed in a shell."""
+    words = [f"{key}={value}" for key, value in given.items()]
+    return shlex.join(["salt-run", f"environment.{function}", env, *words, "apply=True"])
 
 
 def _planned(plan, how):

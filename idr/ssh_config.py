@@ -9,23 +9,24 @@ TUNNELS = {
 }
 
 
-def text(environment, user=None):
+def text(environment, folder, user=None):
     """
     The configuration of every server, the inside ones through the proxy, and of every tunnel.
 
-    user:  the name to log in with; without one OpenSSH takes one's own
+    folder:  the operator's site directory, in which an apply writes down the host keys of the servers that it makes
+    user:    the name to log in with; without one OpenSSH takes one's own
 
     Each host key is looked for under its server's name, as enrolment does, and has to be known.
     """
     blocks = [f"# The servers of {environment.name} and the ways into them, by salt-run environment.ssh_config."]
     for server in environment.servers.values():
-        blocks.append(_host(environment, server, server.id, user))
+        blocks.append(_host(environment, server, folder, server.id, user))
     for use, (role, port, to, what) in TUNNELS.items():
         for server in environment.servers.values():
             if server.role == role:
                 name = f"{server.prefix}-tunnel-{use}{_number(server)}"
                 lines = ["ExitOnForwardFailure yes", f"LocalForward {port} {to}"]
-                blocks.append(f"# {what}\n{_host(environment, server, name, user, lines)}")
+                blocks.append(f"# {what}\n{_host(environment, server, folder, name, user, lines)}")
     return "\n\n".join(blocks)
 
 
@@ -34,7 +35,7 @@ def _number(server):
     return server.id.rpartition(server.role)[2]
 
 
-def _host(environment, server, name, user, further=()):
+def _host(environment, server, folder, name, user, further=()):
     proxy = environment.proxy
     lines = [
         f"Host {name}",
@@ -43,6 +44,7 @@ def _host(environment, server, name, user, further=()):
         f"HostKeyAlias {server.id}",
         "CheckHostIP no",
         "StrictHostKeyChecking yes",
+        f"UserKnownHostsFile ~/.ssh/known_hosts {folder / 'known_hosts'}",
         *([f"ProxyJump {proxy.id}"] if server != proxy else []),
         *further,
     ]

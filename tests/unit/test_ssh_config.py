@@ -3,6 +3,7 @@
 import re
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,7 @@ def ssh(tmp_path):
     """What `ssh -G` makes of a host, by option in lower case."""
 
     def read(host, user=None):
-        (tmp_path / "idr.conf").write_text(ssh_config.text(IDR, user) + "\n")
+        (tmp_path / "idr.conf").write_text(ssh_config.text(IDR, Path("/site"), user) + "\n")
         (tmp_path / "config").write_text(f"Include {tmp_path}/idr.conf\n")
         command = ["ssh", "-G", "-F", tmp_path / "config", host]
         said = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -33,6 +34,7 @@ def test_every_server_is_reached_under_its_own_host_key_and_the_inner_ones_throu
         assert read["hostname"] == "198.51.100.10" and "proxyjump" not in read
     else:
         assert read["hostname"] == str(IDR.servers[server].address) and read["proxyjump"] == "idr-proxy"
+    assert read["userknownhostsfile"].endswith("/.ssh/known_hosts /site/known_hosts")
     assert "localforward" not in read
 
 
@@ -61,7 +63,7 @@ def test_without_a_user_it_is_ones_own(ssh):
 
 def test_the_tunnels_of_a_second_server_have_its_number():
     second = replace(IDR.servers["idr-a-omero"], id="idr-a-omero2")
-    text = ssh_config.text(replace(IDR, servers={**IDR.servers, second.id: second}))
+    text = ssh_config.text(replace(IDR, servers={**IDR.servers, second.id: second}), Path("/site"))
 
     assert re.findall("^Host (.*-tunnel-omero-web.*)$", text, re.MULTILINE) == [
         "idr-tunnel-omero-web",

@@ -306,7 +306,7 @@ def _folder(env, site):
 
 def _even_if(said):
     if said not in (None, "failing"):
-        raise Refused([f"even_if: only `failing` can be said here, not {said}"])
+        raise Refused([f"even_if: only `failing` can be said, not {said}"])
     return said
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from idr import commits, enrolment, on_server, site, table, values, wheelhouse
+from idr.cloud import credential
 from idr.errors import IdrError, Refused
 from idr.ssh import NoPython, Ssh, connections
 from idr.topology import Environment
@@ -15,7 +16,7 @@ from idr.topology import Environment
 ROUNDS = 4  # what one round makes (a key, a version of Salt) the next one uses
 ANSWER = 120  # seconds until every minion has to answer
 NO_PYTHON = {"python": False, "os": enrolment.SYSTEMS[0], "ran_states": False} | dict.fromkeys(
-    ("salt", "key", "knows_master", "master_key", "release", "deploy")
+    ("salt", "key", "knows_master", "master_key", "release", "deploy", "credential")
 )
 
 
@@ -27,6 +28,7 @@ class Seen:
     environment: Environment
     wanted: enrolment.Wanted
     facts: dict[str, dict]
+    giver: credential.Giver | None  # of the master's credential; None: its servers were made by hand
 
     @property
     def plan(self):
@@ -81,12 +83,14 @@ def looked_at(name, replace, named, folder, tell):
     commit, unclean = commits.here()
     files = {f"{site.PILLAR}/{table.FILE}": text, **found.files}
     wanted = enrolment.Wanted(commit, wheelhouse.content_hash(), files, frozenset(replace))
+    giver = _giver(environment, folder)
     with connections(environment, found.known_hosts) as ssh:
-        facts, unseen = _look(ssh, environment, wanted)
+        facts, unseen = _look(ssh, environment, wanted, giver)
         problems += unclean + unseen + enrolment.problems(environment, facts, wanted)
         if environment.proxy.id in facts:
             master = facts[environment.proxy.id]
             problems += commits.fence(master["release"], commit, named)
+            problems += giver.problems() if master["unfit_credential"] else []
             if master["deploy"] and commit not in master["deploy"]:
                 problems.append(
                     f"a deploy of another commit is going on, {master['deploy']}: wait for its end "
@@ -95,10 +99,14 @@ def looked_at(name, replace, named, folder, tell):
         if problems:
             raise Refused(problems)
         tell(f"looked at {len(facts)} servers of {name}")
-        yield Seen(ssh, environment, wanted, facts)
+        yield Seen(ssh, environment, wanted, facts, giver)
 
 
-def _look(ssh, environment, wanted):
+def _giver(environment, folder):
+    return None if table.is_by_hand(folder) else credential.giver(environment.name)
+
+
+def _look(ssh, environment, wanted, giver):
     """The facts of every server, and what kept them from being seen. All others are reached through the proxy."""
     proxy = environment.proxy
     others = [server for server in environment.servers.values() if server != proxy]
@@ -118,11 +126,17 @@ def _look(ssh, environment, wanted):
 
     look(proxy)
     if proxy.id in facts:
+        facts[proxy.id]["unfit_credential"] = _unfit_credential(ssh, proxy, facts[proxy.id]["credential"], giver)
         with ThreadPoolExecutor(len(others) or 1) as pool:
             list(pool.map(look, others))
     else:
         problems += [f"{server.id}: not looked at, since it's reached through {proxy.id}" for server in others]
     return facts, sorted(problems)
+
+
+def _unfit_credential(ssh, proxy, id_, giver):
+    """Why the master's credential of the cloud is to be made anew; "" where it's good, or none is needed."""
+    return giver.unfit(id_, lambda: ssh.ask_salt(proxy, "log_in", {"file": str(on_server.CLOUDS)})) if giver else ""
 
 
 def _take(seen, tell):
@@ -131,8 +145,8 @@ def _take(seen, tell):
     with tempfile.TemporaryDirectory() as scratch:
         streams = _streams(wanted, plan, Path(scratch), tell)
         for _ in range(ROUNDS):
-            _one_round(ssh, environment, [step for step in plan if step.asked is not None], streams, tell)
-            facts, problems = _look(ssh, environment, wanted)
+            _one_round(seen, [step for step in plan if step.asked is not None], streams, tell)
+            facts, problems = _look(ssh, environment, wanted, seen.giver)
             if problems:
                 raise Refused(problems, "stopped; what was done stays, and the next run goes on from there")
             plan = enrolment.steps(environment, facts, wanted)
@@ -151,9 +165,9 @@ def _streams(wanted, plan, scratch, tell):
     return streams
 
 
-def _one_round(ssh, environment, steps, streams, tell):
+def _one_round(seen, steps, streams, tell):
     """The steps of each server in their order, the servers beside each other; the master first when it's about keys."""
-    problems = []
+    environment, problems = seen.environment, []
 
     def take(server):
         for step in steps:
@@ -161,7 +175,7 @@ def _one_round(ssh, environment, steps, streams, tell):
                 continue
             began = time.monotonic()
             try:
-                _take_one(ssh, server, step, streams)
+                _take_one(seen, server, step, streams)
             except IdrError as error:
                 problems.append(str(error))
                 return
@@ -179,9 +193,12 @@ def _one_round(ssh, environment, steps, streams, tell):
         raise Refused(sorted(problems), "stopped; what was done stays, and the next run goes on from there")
 
 
-def _take_one(ssh, server, step, streams):
+def _take_one(seen, server, step, streams):
+    ssh = seen.ssh
     if step.deed == "install_python":
         ssh.install_python(server)
+    elif step.deed == "give_credential":
+        ssh.do(server, "put", {"files": seen.giver.make()})
     elif step.stream:
         with open(streams[step.stream], "rb") as stream:
             ssh.do(server, step.deed, step.asked, stream, seconds=600)

@@ -161,6 +161,9 @@ def _master_content(environment, there, wanted):
     if site:
         files = {path: (text, 0o600) for path, text in site.items()}
         yield Step(id_, f"write the site's own {', '.join(site)}", "put", {"files": files})
+    if there["unfit_credential"]:
+        what = f"give it a credential that sees the cloud and snapshots volumes ({there['unfit_credential']})"
+        yield Step(id_, what, "give_credential", {})
     missing = _missing_secrets(environment, there)
     if missing:
         yield Step(id_, f"make the passwords of {', '.join(missing)}", "make_secrets", {"secrets": missing})

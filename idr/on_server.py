@@ -24,6 +24,7 @@ NEXT = Path("/srv/idr/next")  # the candidate: the master's Salt environment `ne
 KEPT = 5  # releases besides those two
 PILLAR = Path("/etc/idr/pillar")
 NEXT_PILLAR = Path("/etc/idr/next")  # what the candidate has otherwise than PILLAR, and only that
+CLOUDS = Path("/etc/idr/clouds.yaml")
 FILE_LISTS = Path("/var/cache/salt/master/file_lists/roots")
 RAN_STATES = Path("/var/cache/salt/minion/highstate.cache.p")  # a minion writes it with each highstate
 DEPLOYS = Path("/var/log/idr/deploys")
@@ -55,6 +56,7 @@ def facts(asked, _stream):
         "keys": {state: _keys(PKI / "master" / folder) for state, folder in STATES_OF_KEYS.items()},
         "release": _release(),
         "secrets": {name: sorted(_secrets(name)) for name in asked["secrets"]},
+        "credential": _credential(),
         "ran_states": RAN_STATES.exists(),
         "deploy": _deploy(),
     }
@@ -150,6 +152,15 @@ def _keys(folder):
 def _secrets(name):
     text = _text(PILLAR / "secrets" / f"{name}.sls")
     return json.loads(text)["secrets"][name.split("/")[1]] if text else {}
+
+
+def _credential():
+    """The id of the credential by which this master asks its cloud, or None; never its secret."""
+    try:
+        [cloud] = json.loads(CLOUDS.read_text())["clouds"].values()
+        return cloud["auth"]["application_credential_id"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # whatever it is, it isn't what enrolment wrote
 
 
 # ---- deeds

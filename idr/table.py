@@ -50,6 +50,11 @@ def of_operator(name: str, folder: Path) -> tuple[Environment, str]:
     return topology.read(name, text, f"{name} in the cloud"), text
 
 
+def is_by_hand(folder: Path) -> bool:
+    """Whether the operator's site directory says where the servers are, and the cloud isn't asked."""
+    return (folder / FILE).exists()
+
+
 def of_master(opts: dict) -> Environment:
     """
     The environment of the master with that configuration, from the first of its pillar's roots that has a table.

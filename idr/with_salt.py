@@ -13,6 +13,7 @@ import sys
 REHEARSALS = "/var/cache/salt/rehearsal"
 FILE_ROOT = "/srv/idr/current/salt"
 SYNC = 60  # seconds
+LOGIN = 15  # seconds
 SHORTEST = 7  # characters of a secret; the analysis side's password `public` is a word of every OMERO setting
 CONSEQUENCE = "One or more requisite failed"  # of a state that fails because another one does
 
@@ -122,6 +123,23 @@ def brought(minions, answers):
     return {id_: names for id_, names in got.items() if names}
 
 
+def log_in(asked):
+    """What Keystone says of the application credential in that clouds.yaml of ours; None if it doesn't know it."""
+    from keystoneauth1 import exceptions, session
+    from keystoneauth1.identity import v3
+
+    with open(asked["file"]) as file:
+        [cloud] = json.load(file)["clouds"].values()
+    verify = cloud.get("cacert") or cloud.get("verify", True)
+    credential = v3.ApplicationCredential(**cloud["auth"])
+    try:
+        return credential.get_access(session.Session(verify=verify, timeout=LOGIN)).application_credential
+    except (exceptions.Unauthorized, exceptions.NotFound):
+        return None
+    except exceptions.ClientException as error:
+        sys.exit(str(error))
+
+
 def _ask(minions, functions, seconds):
     """What each minion answered within that time, by id and function; who is silent isn't in it."""
     import salt.client
@@ -134,6 +152,6 @@ if __name__ == "__main__":
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a module prints is no part of the answer
     logging.disable(logging.CRITICAL)
-    doing = {function.__name__: function for function in (rehearse, answering, sync)}[sys.argv[2]]
+    doing = {function.__name__: function for function in (rehearse, answering, sync, log_in)}[sys.argv[2]]
     print(json.dumps(doing(json.loads(sys.stdin.buffer.readline()))), file=answer, flush=True)
     os._exit(0)  # Salt's threads and sockets may take their time to end

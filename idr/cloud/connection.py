@@ -17,6 +17,7 @@ import requests.exceptions
 from keystoneauth1 import exceptions as keystone
 from keystoneauth1.session import TCPKeepAliveAdapter
 from openstack import exceptions as sdk
+from openstack.config.loader import CONFIG_FILES, OpenStackConfig
 
 from idr.errors import IdrError
 
@@ -30,6 +31,7 @@ CUT = (
     requests.exceptions.Timeout,
     requests.exceptions.ChunkedEncodingError,
 )
+MASTERS_OWN = "/etc/idr/clouds.yaml"  # of an environment's master: read where nothing goes before it
 ERRORS = (sdk.SDKException, keystone.ClientException, requests.exceptions.RequestException)
 
 logging.getLogger("keystoneauth").setLevel(logging.ERROR)  # of what it warns, it raises the error that is told
@@ -94,14 +96,16 @@ class _Patient(TCPKeepAliveAdapter):
             pause *= 2
 
 
-def connect(cloud):
+def connect(cloud, entry=None):
     """
     A logged-in connection of the SDK to that cloud of clouds.yaml; its `calls` tell how many there were.
+
+    entry:  what clouds.yaml would say of it, where none is to be read
 
     Refused in one line: no such cloud, an incomplete entry, an API that doesn't answer, wrong credentials.
     """
     try:
-        connection = openstack.connect(cloud)
+        connection = openstack.connection.Connection(config=_config(cloud, entry))
         connection.calls = Calls()
         for scheme in ("http://", "https://"):
             connection.session.session.mount(scheme, _Patient(connection.calls))
@@ -123,6 +127,12 @@ def connect(cloud):
         if type(error) is not Exception:  # what the login plug-ins raise where a password is missing
             raise
         raise IdrError(f"cloud {cloud}: its entry in clouds.yaml is incomplete: {_line(error)}") from error
+
+
+def _config(cloud, entry):
+    if entry:
+        return OpenStackConfig(load_yaml_config=False, load_envvars=False).get_one(**entry)
+    return OpenStackConfig(config_files=[*CONFIG_FILES, MASTERS_OWN]).get_one(cloud)
 
 
 def told(error):

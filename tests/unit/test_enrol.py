@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from idr import commits, enrol, enrolment, table, values, wheelhouse
+from idr.cloud import credential
 from tests.tables import BY_HAND, IDR
 
 TABLE = "/etc/idr/pillar/environment.sls"
@@ -21,10 +22,12 @@ def looked_at(tmp_path, monkeypatch):
     monkeypatch.setattr(commits, "fence", lambda *_: [])
     monkeypatch.setattr(enrolment, "problems", lambda *_: [])
     monkeypatch.setattr(enrol, "connections", lambda *_: nullcontext())
+    monkeypatch.setattr(credential, "giver", lambda name: None)
     tmp_path.chmod(0o700)
 
     def look(there):
         master = {"release": "c0ffee", "deploy": None, "files": dict.fromkeys((TABLE, SITE)) | there, "secrets": {}}
+        master["unfit_credential"] = ""
         monkeypatch.setattr(enrol, "_look", lambda *_: ({"idr-proxy": master}, []))
         return enrol.looked_at("idr", (), None, tmp_path, lambda _: None)
 

@@ -46,6 +46,7 @@ def enrolled(environment):
             "master_key": key("master") if is_master else None,
             "keys": {"accepted": {id_: key(id_) for id_ in environment.servers} if is_master else {}, **nobody},
             "release": WANTED.commit if is_master else None,
+            "unfit_credential": "",
             "secrets": {name: sorted(keys) for name, keys in enrolment.generated(environment).items()}
             if is_master
             else {},

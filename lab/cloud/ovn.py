@@ -54,7 +54,8 @@ def up():
         "ovn-bridge-datapath-type": "netdev", "ovn-cms-options": "enable-chassis-as-gw",
     }
     vsctl("--no-wait", "set", "Open_vSwitch", ".", *(f"external_ids:{key}={value}" for key, value in settings.items()))
-    start("ovs-vswitchd", "/usr/sbin/ovs-vswitchd", f"unix:{SOCKET}")
+    # it watches over itself: its conntrack in userspace has been seen to fail an assertion, once in an hour of tests
+    start("ovs-vswitchd", "/usr/sbin/ovs-vswitchd", f"unix:{SOCKET}", "--monitor")
     in_userspace = "datapath_type=netdev"
     vsctl("--may-exist", "add-br", "br-int", "--", "set", "bridge", "br-int", in_userspace, "fail_mode=secure",
           "--", "--may-exist", "add-br", "br-ex", "--", "set", "bridge", "br-ex", in_userspace,

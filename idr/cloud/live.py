@@ -24,6 +24,11 @@ def signs(facts, environment, public_name, resolve=None):
         for name, address in held.items()
         if PRODUCTION_TAG in address.what["tags"]
     ]
+    found += [
+        f"{address.name}, which is tagged {PRODUCTION_TAG}, was its proxy's last, and nobody's since"
+        for address in facts.of(environment, "address")
+        if PRODUCTION_TAG in address.what["tags"] and not address.what["port_id"]
+    ]
     unknown = []
     try:
         named = (resolve or addresses_of)(public_name)

@@ -30,7 +30,7 @@ def write(venv):
         directory.mkdir(parents=True, exist_ok=True)
     for service, (name, kind) in FILES.items():
         (ETC / name).write_text(text(service, kind, venv))
-    for keys in ("tokens", "credentials"):
+    for keys in ("tokens", "receipts", "credentials"):
         _make_keys(DIRECTORY / "keystone" / keys)
     # of its own accord, Nova makes one once and then won't start on the same database without it
     (DIRECTORY / "nova/compute_id").write_text(str(COMPUTE_ID))

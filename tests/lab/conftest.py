@@ -15,6 +15,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lab.cloud import faults
+
+from .environments import DESTROY, ONE_SERVER, SMALL, inventory, run
+
 ROOT = Path(__file__).parents[2]
 CTL = ROOT / "lab/ctl"
 PUBLIC = "198.51.100.10"
@@ -135,3 +139,15 @@ def lab() -> Lab:
 def image(lab) -> int:
     """The id of an image of the lab's study."""
     return json.loads(lab.get("/api/v0/m/images/?limit=1").body)["data"][0]["@id"]
+
+
+@pytest.fixture(scope="module")
+def before(lab):
+    """What there is without the small environment, which is declared at the seat, and gone again afterwards."""
+    found, declared = inventory(lab), f"pillar/environments/{SMALL}.sls"
+    lab.outside("tee", declared, stdin=ONE_SERVER)
+    yield found
+    faults.rules()
+    code, answer = run(lab, *DESTROY)
+    lab.outside("rm", "-rf", declared, f"/home/operator/.config/idr/{SMALL}")
+    assert (code, inventory(lab)) == (0, found), answer

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import threading
 
 import pytest
 
 from .conftest import PUBLIC
+from .environments import inventory, run
 
 pytestmark = pytest.mark.lab
 
-# Everything of the project, as its owner sees it, by kind and name
-INVENTORY = """
-import json, openstack
-cloud = openstack.connect()
-net, disk = cloud.network, cloud.block_storage
-kinds = dict(server=cloud.compute.servers(), key=cloud.compute.keypairs(), volume=disk.volumes(),
-    snapshot=disk.snapshots(), network=net.networks(), subnet=net.subnets(), router=net.routers(), port=net.ports(),
-    group=net.security_groups(), rule=net.security_group_rules(), address=net.ips())
-def told(one):
-    return [one.name or one.id, one.id, getattr(one, "status", None)]
-print(json.dumps({kind: sorted(told(one) for one in them) for kind, them in kinds.items()}))
-"""
 ROWS = "; ".join(
     f"SELECT '{table}', count(*), md5(string_agg(t::text, '|' ORDER BY t::text)) FROM {table} t"
     for table in ("image", "plate", "screen", "well", "pixels", "originalfile")
@@ -41,17 +29,6 @@ while [ ! -e /tmp/load-ends ]; do
         curl -ksS -m 20 -o /dev/null -w '%{{http_code}}\\n' "https://{public}$path" || echo failed
     done
 done"""
-
-
-def run(lab, function, *words):
-    """`salt-run environment.FUNCTION …` at the seat: its exit code and its answer."""
-    done = lab.outside(".venv/bin/salt-run", "--out=json", f"environment.{function}", *words, check=False, seconds=1800)
-    assert "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
-    return done.returncode, json.loads(done.stdout[done.stdout.index("{") :])
-
-
-def inventory(lab):
-    return json.loads(lab.outside(".venv/bin/python", "-c", INVENTORY).stdout)
 
 
 def rows(lab, environment):

@@ -1,0 +1,60 @@
+"""What the lab's tests of environments share: the operator's commands, the cloud as its owner sees it, a small one."""
+
+from __future__ import annotations
+
+import json
+
+# Everything of the project, as its owner sees it, by kind and name
+INVENTORY = """
+import json, openstack
+cloud = openstack.connect()
+net, disk = cloud.network, cloud.block_storage
+kinds = dict(server=cloud.compute.servers(), key=cloud.compute.keypairs(), volume=disk.volumes(),
+    snapshot=disk.snapshots(), network=net.networks(), subnet=net.subnets(), router=net.routers(), port=net.ports(),
+    group=net.security_groups(), rule=net.security_group_rules(), address=net.ips())
+def told(one):
+    return [one.name or one.id, one.id, getattr(one, "status", None)]
+print(json.dumps({kind: sorted(told(one) for one in them) for kind, them in kinds.items()}))
+"""
+# One server beside `idr`, whose name its own begins with; its volume is a clone, so that there are all kinds of calls.
+SMALL = "idr2"
+ONE_SERVER = """
+servers: {ENV-omero: null, ENV-database: null, ENV-a-omero: null, ENV-a-database: null, ENV-a-dockermanager: null}
+idr_volume_proxy_nginxcache_src: idr
+"""
+APPLY = ("apply", SMALL, "apply=True", "deploy=False")
+DESTROY = ("destroy", SMALL, f"confirm={SMALL}", "apply=True")
+SCRIPT = """
+import json, openstack
+cloud = openstack.connect()
+net, compute, disk = cloud.network, cloud.compute, cloud.block_storage
+said = None
+{given}
+{text}
+print(json.dumps(said))
+"""
+
+
+def run(lab, function, *words):
+    """`salt-run environment.FUNCTION …` at the seat: its exit code and its answer."""
+    done = lab.outside(".venv/bin/salt-run", "--out=json", f"environment.{function}", *words, check=False, seconds=1800)
+    assert "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
+    return done.returncode, json.loads(done.stdout[done.stdout.index("{") :])
+
+
+def inventory(lab):
+    return json.loads(lab.outside(".venv/bin/python", "-c", INVENTORY).stdout)
+
+
+def steps(lab):
+    """What the small environment's plan would do, as ``verb kind name``."""
+    code, plan = run(lab, "plan", SMALL)
+    assert code == 0, plan
+    return sorted(f"{step['verb']} {step['kind']} {step['name']}" for step in plan["steps"])
+
+
+def script(lab, text, **given):
+    """Run Python with the SDK at the seat, with some names given; returns what it calls `said`."""
+    names = "\n".join(f"{name} = {value!r}" for name, value in given.items())
+    done = lab.outside(".venv/bin/python", "-", stdin=SCRIPT.format(given=names, text=text), seconds=300)
+    return json.loads(done.stdout)

@@ -32,9 +32,9 @@ lint:      ## ruff and salt-lint
 	@$(BIN)/ruff check
 	@git ls-files 'salt/*.sls' 'pillar/*.sls' | xargs $(BIN)/salt-lint
 
-bench:     ## what a stored page, a purge, a refresh and a highstate cost, each beside its baseline (as root)
+bench:     ## what a page, a purge, a refresh, a highstate, an environment cost, each beside its baseline (as root)
 	@$(MAKE) --no-print-directory venv
-	@for each in thumbnail purge refresh highstate; do $(BIN)/python bench/$$each.py || exit 1; echo; done
+	@for each in thumbnail purge refresh highstate environment; do $(BIN)/python bench/$$each.py || exit 1; echo; done
 
 packages:  ## install the Debian packages of requirements.apt that are missing
 	@missing=$$(grep -o '^[a-z0-9.+-]\+' requirements.apt | while read -r package; do \

@@ -5,7 +5,7 @@ BIN := .venv/bin
 LOCKS := requirements-uv.lock requirements-build.lock requirements-dev.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help venv packages lab lab-down test unit lint bench lock
+.PHONY: help venv packages lab lab-down test unit lint bench torture lock
 
 help:      ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,10 @@ lint:      ## ruff and salt-lint
 bench:     ## what a page, a purge, a refresh, a highstate, an environment cost, each beside its baseline (as root)
 	@$(MAKE) --no-print-directory venv
 	@for each in thumbnail purge refresh highstate environment; do $(BIN)/python bench/$$each.py || exit 1; echo; done
+
+torture:   ## every kind of call of an apply and a destroy spoiled in every way; hours, goes on where it was stopped
+	@$(MAKE) --no-print-directory venv
+	@$(BIN)/python -m tests.torture
 
 packages:  ## install the Debian packages of requirements.apt that are missing
 	@missing=$$(grep -o '^[a-z0-9.+-]\+' requirements.apt | while read -r package; do \

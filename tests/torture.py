@@ -1,0 +1,95 @@
+"""
+The whole matrix of faults: each kind of call of an apply and of a destroy, spoiled alone in each way, in a run of its
+own; afterwards the same command has to get through, and the cloud to be as it should be.
+
+Resumable: what passed with this code under `idr/` isn't done again. Needs the lab up: ``make torture``.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from lab.cloud import faults
+from lab.settings import STATE
+
+from .lab.conftest import Lab
+from .lab.environments import APPLY, DESTROY, ONE_SERVER, SMALL, inventory, run, steps
+from .lab.faulty import calls_of, changing, get_through, killed_at, rules
+
+RECORD = STATE / "torture.jsonl"
+KILLS = {"killed before": "before", "killed after": "after"}
+ANSWERS = ("lost", "reset", 500, 503, 409, 413, 429)
+DECLARED = f"pillar/environments/{SMALL}.sls"
+
+
+def case(lab, command, call, how):
+    """One command with one call spoiled, and again until it's through."""
+    if how in KILLS:
+        met, _ = killed_at(lab, command, [call], KILLS[how])
+        assert met, "it made no such call"
+        get_through(lab, command)
+        return
+    rules([call], answer=how)
+    get_through(lab, command)
+    [hits] = faults.hits()
+    faults.rules()
+    assert hits, "it made no such call"
+
+
+def cases(lab):
+    """Of both commands by turns, as each begins where the other ends: (command, call, how)."""
+    calls = {command: changing(calls_of(lab, command)) for command in (APPLY, DESTROY)}
+    ways = (*KILLS, *ANSWERS)
+    rows = {command: [(command, call, how) for how in ways for call in calls[command]] for command in calls}
+    longest = max(map(len, rows.values()))
+    return [row for place in range(longest) for command in rows for row in rows[command][place : place + 1]]
+
+
+def passed(code):
+    """The cases that this code has passed."""
+    lines = RECORD.read_text().splitlines() if RECORD.exists() else []
+    said = map(json.loads, lines)
+    return {tuple(each["case"]) for each in said if each["code"] == code and each["failed"] is None}
+
+
+def main():
+    root = Path(__file__).parents[1]
+    code = subprocess.run(["git", "rev-parse", "HEAD:idr"], cwd=root, capture_output=True, text=True, check=True).stdout
+    lab, done, failed = Lab(), passed(code.strip()), 0
+    before = inventory(lab)
+    lab.outside("tee", DECLARED, stdin=ONE_SERVER)
+    try:
+        matrix = cases(lab)
+        named = {(command[0], *map(str, (*call, how))): (command, call, how) for command, call, how in matrix}
+        left = {name: row for name, row in named.items() if name not in done}
+        print(f"{len(named)} cases, {len(named) - len(left)} passed before", flush=True)
+        for name, (command, call, how) in left.items():
+            began, problem = time.monotonic(), None
+            get_through(lab, DESTROY if command == APPLY else APPLY)  # does nothing where the last case ended there
+            try:
+                case(lab, command, call, how)
+                assert command != APPLY or steps(lab) == [], "it isn't complete"
+                assert command != DESTROY or inventory(lab) == before, "something is left"
+            except AssertionError as error:
+                problem, failed = str(error)[:500], failed + 1
+            faults.rules()
+            seconds = round(time.monotonic() - began, 1)
+            with open(RECORD, "a") as record:
+                record.write(
+                    json.dumps({"code": code.strip(), "case": name, "failed": problem, "took": seconds}) + "\n"
+                )
+            print(f"{'FAILED' if problem else 'passed'} ({seconds} s) {' '.join(name)} {problem or ''}", flush=True)
+    finally:
+        faults.rules()
+        run(lab, *DESTROY)
+        lab.outside("rm", "-rf", DECLARED, f"/home/operator/.config/idr/{SMALL}")
+    print(f"{len(left) - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

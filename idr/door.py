@@ -28,8 +28,9 @@ logging.lastResort = logging.NullHandler()
 
 def door(function):
     """
-    Make a function of ``_runners/`` safe to type: unknown, missing or ill-typed arguments and the project's errors
-    are one line and exit code 1 for shell and orchestration; a bug keeps its traceback but never exits 0.
+    Make a function of ``_runners/`` safe to type: unknown, missing or ill-typed arguments, the project's errors and
+    those of a cloud's API are one line and exit code 1 for shell and orchestration; a bug keeps its traceback but never
+    exits 0.
     Every call is recorded with who, when, what, result and duration.
 
     A function that takes ``**given`` judges by itself what it was given beyond its other arguments.
@@ -51,9 +52,11 @@ def door(function):
         except TypeError as bug:
             outcome = {"result": False, "comment": f"a bug: {bug}"}
             raise RuntimeError(f"a bug in {function.__name__}: {bug}") from bug  # Salt takes TypeError for success
-        except Exception as bug:
-            outcome = {"result": False, "comment": f"a bug: {bug!r}"}
-            raise
+        except Exception as error:
+            line = _refused_by_a_cloud(error)
+            outcome = {"result": False, "comment": line or f"a bug: {error!r}"}
+            if not line:
+                raise
         finally:
             _record(function, args, kwargs, outcome, began)
         if isinstance(outcome, dict) and outcome.get("result") is False:
@@ -62,6 +65,12 @@ def door(function):
         return outcome
 
     return call
+
+
+def _refused_by_a_cloud(error):
+    """What an error of a cloud's API says in one line, None of any other; without importing the SDK for it."""
+    connection = sys.modules.get("idr.cloud.connection")
+    return connection.told(error) if connection and isinstance(error, connection.ERRORS) else None
 
 
 def _check_arguments(signature, args, kwargs):

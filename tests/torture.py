@@ -17,7 +17,7 @@ from lab.cloud import faults
 from lab.settings import STATE
 
 from .lab.conftest import Lab
-from .lab.environments import APPLY, DESTROY, ONE_SERVER, SMALL, inventory, run, steps
+from .lab.environments import APPLY, DESTROY, ONE_SERVER, SMALL, inventory, steps
 from .lab.faulty import calls_of, changing, get_through, killed_at, rules
 
 RECORD = STATE / "torture.jsonl"
@@ -85,7 +85,7 @@ def main():
             print(f"{'FAILED' if problem else 'passed'} ({seconds} s) {' '.join(name)} {problem or ''}", flush=True)
     finally:
         faults.rules()
-        run(lab, *DESTROY)
+        get_through(lab, DESTROY)
         lab.outside("rm", "-rf", DECLARED, f"/home/operator/.config/idr/{SMALL}")
     print(f"{len(left) - failed} passed, {failed} failed")
     return 1 if failed else 0

@@ -4,8 +4,10 @@ import json
 import stat
 
 import pytest
+from openstack.exceptions import HttpException
 
 from idr import door as doors
+from idr.cloud import connection  # noqa: F401  (as a runner that asks a cloud has imported it)
 from idr.errors import IdrError, Refused
 
 RUNNER = """
@@ -69,6 +71,7 @@ def test_what_went_well_is_returned_as_it_is(runner):
         (raising(IdrError("no")), {"result": False, "comment": "no"}),
         (raising(Refused(["a", "b"], "no")), {"result": False, "comment": "no", "problems": ["a", "b"]}),
         (lambda: {"result": False, "comment": "no"}, {"result": False, "comment": "no"}),
+        (raising(HttpException("no\nway")), {"result": False, "comment": "no way"}),
     ],
 )
 def test_a_failure_has_its_code_in_both_places(runner, outcome, returned):

@@ -145,8 +145,10 @@ def image(lab) -> int:
 @pytest.fixture(scope="module")
 def before(lab):
     """What there is without the small environment, which is declared at the seat, and gone again afterwards."""
-    found, declared = inventory(lab), f"pillar/environments/{SMALL}.sls"
+    declared = f"pillar/environments/{SMALL}.sls"
     lab.outside("tee", declared, stdin=ONE_SERVER)
+    get_through(lab, DESTROY)  # of a run that was ended
+    found = inventory(lab)
     yield found
     faults.rules()
     get_through(lab, DESTROY)

@@ -10,7 +10,7 @@ import pytest
 from lab.cloud import faults
 
 from .environments import APPLY, DESTROY, inventory, steps
-from .faulty import broken, calls_of, changing, get_through, killed_at, rules
+from .faulty import calls_of, changing, get_through, killed_at, rules
 
 pytestmark = pytest.mark.lab
 
@@ -25,16 +25,22 @@ def calls(lab, before):
 
 @pytest.mark.parametrize("answer", ["lost", "reset", 503, 409, 413])
 def test_every_kind_of_call_is_answered_wrongly_once(lab, before, calls, answer):
-    for command in (APPLY, DESTROY):
-        # a quota ends the whole run, so that each is met in a run of its own
-        met = changing(calls[command]) if answer == 413 else calls[command]
-        rules(met, answer=answer)
+    for command, other in ((APPLY, DESTROY), (DESTROY, APPLY)):
+        left = calls[command]
+        if answer == 413:  # a quota ends the whole run, so that each is met in a run of its own; only making has one
+            left = [call for call in changing(left) if call[1] == "POST"] if command == APPLY else []
+        for _ in range(4):  # a run that goes on from another one has no reason for some calls
+            rules(left, answer=answer)
+            get_through(lab, command)
+            hits = faults.hits()
+            faults.rules()
+            left = [it for it, hit in zip(left, hits, strict=True) if not hit and it in changing(left)]
+            if not left:
+                break
+            get_through(lab, other)
+        assert left == []
         get_through(lab, command)
-        hits = faults.hits()
-        faults.rules()
-        assert [it for it, hit in zip(met, hits, strict=True) if not hit and it in changing(met)] == []
-        if command == APPLY:
-            assert steps(lab) == []
+        assert command == DESTROY or steps(lab) == []
     assert inventory(lab) == before
 
 
@@ -43,16 +49,14 @@ def test_killed_at_every_kind_of_call(lab, before, calls, moment):
     """BEFORE the call has got to the cloud, and AFTER it had its effect there."""
     for command, other in ((APPLY, DESTROY), (DESTROY, APPLY)):
         left, more = changing(calls[command]), []
-        for _ in range(4 * len(left)):
+        for _ in range(2 * len(left)):
+            met, more = killed_at(lab, (*command, *more), left, moment)
+            left = [call for call in left if call not in met]
             if not left:
                 break
-            met, said = killed_at(lab, (*command, *more), left, moment)
-            left = [call for call in left if call not in met]
-            more = broken(said)
-            if not met and not more:  # it went through without these; once more from the beginning
+            if not met:  # it went through without these; once more from the beginning
                 get_through(lab, other)
         assert left == []
         get_through(lab, command)
-        if command == APPLY:
-            assert steps(lab) == []
+        assert command == DESTROY or steps(lab) == []
     assert inventory(lab) == before

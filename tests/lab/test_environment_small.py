@@ -10,6 +10,7 @@ import pytest
 from lab.cloud import faults
 
 from .environments import APPLY, DESTROY, SMALL, inventory, run, script, steps
+from .faulty import type_in
 
 pytestmark = pytest.mark.lab
 
@@ -103,7 +104,7 @@ def test_taken_back_is_only_what_that_run_made(lab, made):
 def test_a_second_run_is_told_who_is_on_it_and_a_dead_one_is_broken_by_name(lab, made):
     script(lab, DRIFT)
     faults.rules({"service": "neutron", "method": "PUT", "path": "floatingips", "before": 600})
-    first = threading.Thread(target=lambda: run_killed(lab))
+    first = threading.Thread(target=type_in, args=(lab, *APPLY))
     first.start()
     while not any(faults.hits()):
         pass
@@ -122,10 +123,6 @@ def test_a_second_run_is_told_who_is_on_it_and_a_dead_one_is_broken_by_name(lab,
     named = problem.rpartition(" ")[2]
     assert run(lab, *APPLY, "break_lock=operator@seat:1")[0] == 1
     assert run(lab, *APPLY, named)[0] == 0 and steps(lab) == []
-
-
-def run_killed(lab):
-    lab.outside(".venv/bin/salt-run", *(f"environment.{APPLY[0]}", *APPLY[1:]), check=False, seconds=900)
 
 
 def test_two_processes_race_200_times_and_never_both_have_it(lab, made):

@@ -138,24 +138,25 @@ class Gone(Lost):
 
 
 @contextmanager
-def held(cloud, environment, run, purpose, broken=None):
+def held(cloud, environment, run, purpose, broken=None, typed=None):
     """
     The environment's lock, a ``Lock``, for as long as the block lasts.
 
     run:      this run's id, which the base group gets if it has to be made
     purpose:  what for, which others are told: ``apply``
     broken:   the holder whose lock is to be broken, as the refusal shows it
+    typed:    the runner that was typed, where it isn't ``environment.<purpose>``
 
     Refused with who holds it, since when, and how it's broken.
     """
-    lock = _acquire(cloud, environment, run, purpose, broken)
+    lock = _acquire(cloud, environment, run, purpose, broken, typed or f"environment.{purpose}")
     try:
         yield lock
     finally:
         lock.release()
 
 
-def _acquire(cloud, environment, run, purpose, broken):
+def _acquire(cloud, environment, run, purpose, broken, typed):
     since = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     for pause in _pauses():
         if not _groups(cloud, environment):
@@ -167,7 +168,7 @@ def _acquire(cloud, environment, run, purpose, broken):
         for group, said in dead:
             _sent(lambda group=group, said=said: _update(cloud, group, said.free))
         if others and not dead:
-            raise Refused(_held_by(environment, said, purpose, broken) for _, said in others)
+            raise Refused(_held_by(environment, said, typed, broken) for _, said in others)
         if dead or not found:
             continue
         group, said = found[0]
@@ -194,15 +195,14 @@ def _groups(cloud, environment):
     return [(group, record(group.description)) for group in sorted(ours, key=lambda it: (it.created_at, it.id))]
 
 
-def _held_by(environment, said, purpose, broken):
+def _held_by(environment, said, typed, broken):
     me, _, _ = this_process().rpartition(":")
     who, _, pid = said.holder.rpartition(":")
     dead = ", which doesn't run any more" if who == me and not os.path.exists(f"/proc/{pid}") else ""
     wrong = f"break_lock={broken} doesn't name its holder. " if broken else ""
     return (
         f"{environment}: {who} (process {pid}{dead}) is on it since {said.since}, to {said.purpose}. {wrong}"
-        f"Once you are sure that this run is dead: salt-run environment.{purpose} {environment} apply=True "
-        f"break_lock={said.holder}"
+        f"Once you are sure that this run is dead: salt-run {typed} {environment} apply=True break_lock={said.holder}"
     )
 
 

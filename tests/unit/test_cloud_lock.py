@@ -120,6 +120,16 @@ def test_the_second_is_told_who_since_when_and_what_breaks_it(cloud):
     assert cloud.network.descriptions[0].count("held by ada@desk:4711") == 1
 
 
+def test_who_typed_another_runner_is_told_that_one(cloud):
+    claim(cloud, "IDR environment newidr; held by ada@desk:4711 since 2026-11-24T05:00:00.000Z to apply")
+    with (
+        pytest.raises(Refused) as refused,
+        lock.held(cloud, ENVIRONMENT, "run-1", "take a backup", typed="backup.create"),
+    ):
+        pass
+    assert refused.value.problems[0].endswith("salt-run backup.create newidr apply=True break_lock=ada@desk:4711")
+
+
 def test_a_lock_is_broken_by_naming_its_holder_and_only_so(cloud):
     claim(cloud, "IDR environment newidr; held by ada@desk:4711 since 2026-11-24T05:00:00.000Z to apply")
     with pytest.raises(Refused, match="refused"), held(cloud, broken="ada@desk:4712"):

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 
 from idr.cloud import mark
 from idr.cloud.answers import is_missing, is_stale, is_unclear
-from idr.cloud.connection import ERRORS
+from idr.cloud.connection import ERRORS, told
 from idr.errors import IdrError, Refused
 
 TRIES = 10
@@ -58,6 +58,14 @@ class Record:
 def record(description):
     """The ``Record`` that is that description."""
     return Record(**RECORD.match(description).groupdict())
+
+
+def record_id(cloud, environment):
+    """The id of the base group that is an environment's record, None where it has none yet."""
+    try:
+        return next((group.id for group, _ in _groups(cloud, environment)), None)
+    except ERRORS as error:
+        raise IdrError(f"security group {environment}, which is the lock: {told(error)}") from error
 
 
 def this_process():

@@ -62,6 +62,38 @@ def carry_out(cloud, plan, tell, lock, look_first=False, go_on=False):
     return _Run(cloud, plan, tell, lock, look_first, go_on).all()
 
 
+def sent(send, look, pause, look_first=False):
+    """
+    Make a call, again where it may not have had its effect; returns what it or `look` returns.
+
+    look:        finds what an earlier try has made, None if there's nothing
+    pause:       waits for that many seconds before another try
+    look_first:  whether it may be there before the first
+    """
+    found = look() if look_first else None
+    if found:
+        return found
+    for seconds in (*PAUSES, None):
+        try:
+            return send()
+        except ERRORS as error:
+            if is_quota(error):
+                raise _Everything(f"the project may not have more, or not now: {told(error)}") from error
+            if is_missing(error):
+                raise
+            again = is_unclear(error) or is_conflict(error)
+            if again and seconds:
+                pause(seconds)
+            found = look()  # a call that was lost may be what is in the way of this one
+            if found:
+                return found
+            if is_stale(error):
+                raise IdrError(f"somebody else had it first, once more will do ({told(error)})") from error
+            if not (again and seconds):
+                raise
+    raise AssertionError("the last try ends above")
+
+
 class _Run:
     def __init__(self, cloud, plan, tell, lock, look_first, go_on):
         self.cloud, self.plan, self.tell, self.lock = cloud, plan, tell, lock
@@ -177,29 +209,7 @@ class _Run:
             self._wait(step, step.kind, id_, what, deeds.GONE)
 
     def _sent(self, send, look=lambda: None):
-        """Make a call, again where it may not have had its effect; returns what it or `look` returns."""
-        found = look() if self.look_first else None
-        if found:
-            return found
-        for pause in (*PAUSES, None):
-            try:
-                return send()
-            except ERRORS as error:
-                if is_quota(error):
-                    raise _Everything(f"the project may not have more, or not now: {told(error)}") from error
-                if is_missing(error):
-                    raise
-                again = is_unclear(error) or is_conflict(error)
-                if again and pause:
-                    self._pause(pause)
-                found = look()  # a call that was lost may be what is in the way of this one
-                if found:
-                    return found
-                if is_stale(error):
-                    raise IdrError(f"somebody else had it first, once more will do ({told(error)})") from error
-                if not (again and pause):
-                    raise
-        raise AssertionError("the last try ends above")
+        return sent(send, look, self._pause, self.look_first)
 
     def _wait(self, step, kind, id_, what, *good):
         since, between = time.monotonic(), 0.3

@@ -1,8 +1,8 @@
 """
 Which sets stay, and why; all others go, whole. A pure function of the sets of a project.
 
-Rules count the newest set of each of the last N hours, days, weeks, months and years that have one, in UTC. So what a
-rule keeps doesn't depend on when it's asked: what was kept is kept the next time, and a missed night costs no older set.
+Rules count the newest set of each of the last N hours, days, weeks, months and years that have one, in UTC. So what
+they keep doesn't depend on when it's asked: what was kept is kept the next time, and a missed night costs no older set.
 Above the rules stand pins, what is in use, and the newest of everything that a restore may need.
 """
 

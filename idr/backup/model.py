@@ -82,6 +82,11 @@ class BackupSet:
         return self.is_usable and self.phase == GOOD and not self.lacks and there
 
     @property
+    def is_damaged(self):
+        """Whether it was ended well and can't be restored all the same."""
+        return self.phase in USABLE and not self.is_usable
+
+    @property
     def lacks(self):
         """The uses whose snapshots aren't there though the set was ended well with them."""
         there = {piece.use for piece in self.pieces}

@@ -9,7 +9,7 @@ Above the rules stand pins, what is in use, and the newest of everything that a 
 from dataclasses import dataclass
 from datetime import UTC, timedelta
 
-from idr.backup.model import FAILED, GOING, TAKING, USABLE, BackupSet
+from idr.backup.model import FAILED, GOING, TAKING, BackupSet
 
 PERIODS = {"hourly": "%Y%m%d%H", "daily": "%Y%m%d", "weekly": "%G-%V", "monthly": "%Y%m", "yearly": "%Y"}
 RULES = (*PERIODS, "verified")  # of pillar's `backup_keep`: how many of each
@@ -59,7 +59,7 @@ def verdicts(sets, keep, now, used=None, held=None, given_up=()):
         for it, reason in _by_rules(own, keep[environment]):
             reasons[it.id].append(reason)
         for it in ordered:
-            if it.environment == environment and _is_damaged(it) and not (own and own[0].when >= it.when):
+            if it.environment == environment and it.is_damaged and not (own and own[0].when >= it.when):
                 reasons[it.id].append("damaged, and no good one is newer")
     return tuple(Verdict(it, tuple(reasons[it.id]), "" if reasons[it.id] else _why(it, given_up)) for it in sets)
 
@@ -99,15 +99,10 @@ def _verified(sets):
     return [it for it in sets if it.verified]
 
 
-def _is_damaged(it):
-    """Whether it was good, and isn't any more: its snapshots may be what is left of the newest data."""
-    return it.phase in USABLE and not it.is_usable
-
-
 def _why(it, given_up):
     """Why a set isn't kept."""
     if it.phase in UNUSABLE:
         return UNUSABLE[it.phase]
-    if _is_damaged(it):
+    if it.is_damaged:
         return "damaged, and a good one is newer"
     return f"{it.environment} is given up" if it.environment in given_up else "no rule keeps it"

@@ -21,6 +21,7 @@ PAUSES = (1, 2, 4, 8)  # seconds before the second try of a call and each furthe
 WORD = 10  # seconds between two words of what is waited for
 LIMITS = {"volume": 6 * 3600, "snapshot": 6 * 3600, "server": 1200, "attachment": 600}  # seconds, then it's a failure
 DONE = {"make": "made", "wait": "waited for", "change": "changed", "tag": "tagged", "remove": "removed"}
+BUSY = ("volume", "snapshot")  # whose removal takes its time, and may end where it began
 HOLDS_BYTES = ("server", "volume", "snapshot")  # of which none is removed by a run that lost its lock
 
 
@@ -198,10 +199,15 @@ class _Run:
     def _remove(self, step, id_, what):
         if step.kind in HOLDS_BYTES:
             self.lock.check()
-        if step.kind == "volume":
-            self._wait(step, "volume", id_, what, "available", deeds.GONE, *_FAILED)
+        if step.kind in BUSY:  # on its way already, or not yet there to be removed
+            self._wait(step, step.kind, id_, what, "available", deeds.GONE, *_FAILED)
         try:
-            self._sent(lambda: deeds.remove(self.cloud, step.kind, id_, what))
+            self._sent(
+                lambda: deeds.remove(self.cloud, step.kind, id_, what),
+                lambda: (
+                    step.kind in BUSY and deeds.state(self.cloud, step.kind, id_, what)[0] in ("deleting", deeds.GONE)
+                ),
+            )
         except ERRORS as error:
             if not is_missing(error):
                 raise
@@ -218,6 +224,8 @@ class _Run:
             if state in good:
                 return
             why = f": {why}" if why else ""
+            if state == "available" and kind in BUSY and good == (deeds.GONE,):
+                raise IdrError("the cloud kept it, it is available again: something was made of it and needs it")
             if state in _FAILED or state == deeds.GONE:
                 raise IdrError(f"its state is {state} after {time.monotonic() - since:.0f} s{why}")
             if time.monotonic() - since > LIMITS[kind]:

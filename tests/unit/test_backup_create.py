@@ -1,0 +1,130 @@
+"""`backup.create` as it's typed: over there from a checkout, by itself on the environment's own master."""
+
+import importlib.util
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import pytest
+from salt.exceptions import SaltClientError
+
+from idr.backup import preparing, taking
+from idr.backup.model import CRASH, FAILED, GOOD, QUIESCED, BackupSet, Piece
+from idr.errors import IdrError
+from tests.tables import IDR, REPO
+
+NOW = datetime(2026, 11, 25, 3, tzinfo=UTC)
+
+
+@pytest.fixture
+def runner(tmp_path):
+    """The runner's module, with what Salt's loader gives it in a checkout."""
+    spec = importlib.util.spec_from_file_location("backup", REPO / "_runners/backup.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.__context__ = {}
+    module.__opts__ = {"sock_dir": str(tmp_path), "idr_record": str(tmp_path / "actions.jsonl")}
+    return module
+
+
+@pytest.fixture
+def master(runner, monkeypatch):
+    """The same on the master of `idr`."""
+    runner.__opts__["idr_environment"] = "idr"
+    monkeypatch.setattr(runner.table, "of_master", lambda opts: IDR)
+    monkeypatch.setattr(runner.wanted, "cloud_of", lambda env: "its cloud")
+    monkeypatch.setattr(runner, "connect", lambda cloud: cloud)
+    monkeypatch.setattr(runner, "_asking", lambda: nullcontext("ask"))
+    return runner
+
+
+def ended(phase, consistency=QUIESCED, **further):
+    piece = Piece("omero-data", "s-1", "v-1", 500, "available", consistency, True, 3.2)
+    it = BackupSet("idr-20261125T030000Z", "idr", NOW, phase, ("omero-data",), (piece,))
+    return taking.Taken(it, **{"problems": (), "notes": ()} | further)
+
+
+def test_from_a_checkout_a_plan_is_the_masters_answer(runner, monkeypatch):
+    asked = []
+    told = {"result": True, "comment": "a plan"}
+    monkeypatch.setattr(runner.at_master, "answer", lambda *given: asked.append(given) or told)
+
+    assert runner.create("idr", frozen=30, site=str(REPO)) == told
+    assert asked == [("idr", REPO, ["backup.create", "idr", "frozen=30"])]
+
+
+def test_from_a_checkout_an_apply_is_a_unit_there_and_ends_as_that_does(runner, monkeypatch):
+    asked = []
+    told = {"result": False, "comment": "it failed", "retcode": 1}
+    monkeypatch.setattr(runner.at_master, "run", lambda *given: asked.append(given) or told)
+
+    assert runner.create("idr", apply=True, even_if="silent", break_lock="ada@desk:4711") == told
+    assert runner.__context__["retcode"] == 1
+    [(env, _, words, unit, action, _)] = asked
+    assert words == [
+        "backup.create", "idr", "apply=True", "frozen=20", "even_if=silent", "break_lock=ada@desk:4711",
+    ]  # fmt: skip
+    assert (env, unit, action) == ("idr", "idr-backup.service", "backup/create")
+
+
+def test_a_master_takes_its_own_environments_and_tells_how_it_ended(master, monkeypatch):
+    asked = []
+    monkeypatch.setattr(master.taking, "take", lambda *given: asked.append(given) or ended(GOOD))
+
+    told = master.create("idr", apply=True)
+
+    assert asked[0][:6] == ("its cloud", IDR, "ask", 20, None, None)
+    assert (told["result"], told["comment"]) == (True, "idr-20261125T030000Z is good, quiesced")
+    assert told["set"]["volumes"]["omero-data"]["frozen"] == 3.2 and "problems" not in told
+    assert "retcode" not in master.__context__
+
+    refused = master.create("newidr", apply=True)
+    assert refused["problems"] == [
+        "newidr: this is the master of idr, which reaches into no other environment's servers"
+    ]
+    assert len(asked) == 1
+
+
+def test_a_failed_set_is_a_failure_for_the_shell_too_and_says_what_removes_it(master, monkeypatch):
+    failed = ended(FAILED, CRASH, problems=("omero-data: its state is error",))
+    monkeypatch.setattr(master.taking, "take", lambda *given: failed)
+
+    told = master.create("idr", apply=True)
+
+    assert told["retcode"] == master.__context__["retcode"] == 1
+    assert "salt-run backup.prune idr apply=True" in told["comment"]
+    assert told["problems"] == ["omero-data: its state is error"]
+
+
+def test_a_plan_that_is_blocked_is_a_failure_with_every_problem(master, monkeypatch):
+    parts = (preparing.Part("omero-data", "idr-omero-data-20261125T030000Z", "v-1", "idr-omero", 500, True),)
+    coming = preparing.Coming("idr-20261125T030000Z", "idr", NOW, parts, {}, (), (), ())
+    monkeypatch.setattr(master.taking, "plan", lambda *given: coming)
+    told = master.create("idr")
+    assert told["comment"].endswith("To do it: salt-run backup.create idr apply=True")
+    assert told["snapshots"] == {"omero-data": "idr-omero-data-20261125T030000Z"}
+    assert told["needed"] == {"snapshots": 1, "gigabytes": 500}
+
+    blocked = preparing.Coming("idr-20261125T030000Z", "idr", NOW, parts, {}, (), ("no room", "frozen"), ())
+    monkeypatch.setattr(master.taking, "plan", lambda *given: blocked)
+    told = master.create("idr")
+    assert told["retcode"] == 1 and told["problems"] == ["no room", "frozen"]
+
+
+def test_a_master_that_cant_ask_its_minions_is_one_line(runner, monkeypatch):
+    class Client:
+        def __init__(self, mopts):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def cmd(self, *_, **__):
+            raise SaltClientError("Salt request timed out")
+
+    monkeypatch.setattr(runner, "salt", SimpleNamespace(client=SimpleNamespace(LocalClient=Client)))
+    with runner._asking() as ask, pytest.raises(IdrError, match="can't ask its minions: Salt request timed out"):
+        ask(["idr-omero"], "data_volume.freeze", [20], 10)

@@ -27,7 +27,7 @@ def answer(name, folder, words):
     """
     with _reached(name, folder) as (ssh, proxy):
         text = ssh.do(proxy, "answer", {"words": words}, seconds=LOOK)
-    return returned(text, "nothing of it is left")
+    return returned(text, f"on {proxy.id}: salt-run {' '.join(words)}")
 
 
 def run(name, folder, words, unit, action, tell):

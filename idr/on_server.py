@@ -340,7 +340,9 @@ def _salt_run(words):
 
 def answer(asked, _stream):
     """What a runner of this master prints that only looks and is soon done."""
-    return subprocess.run(_salt_run(asked["words"]), stdin=subprocess.DEVNULL, capture_output=True, text=True).stdout
+    command = _salt_run(asked["words"])
+    both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return subprocess.run(command, stdin=subprocess.DEVNULL, text=True, **both).stdout
 
 
 def going_on(asked, _stream):

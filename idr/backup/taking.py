@@ -9,6 +9,7 @@ run leaves behind is known as that.
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -65,11 +66,18 @@ def take(cloud, environment, ask, frozen, even_if, broken, by, tell):
     try:
         if lock.record_id(cloud, environment.name) is None:  # making it isn't what a backup is for
             raise Refused(_look(cloud, environment, ask, frozen, even_if).problems)
-        with lock.held(cloud, environment.name, run, "back up", broken, typed="backup.create"):
-            coming = _look(cloud, environment, ask, frozen, even_if)
-            if coming.problems:
-                raise Refused(coming.problems)
-            return _take(cloud, ask, coming, environment, frozen, run, by, tell)
+        with lock.held(cloud, environment.name, run, "back up", broken, typed="backup.create") as held:
+            failed = lock.moment()
+            try:
+                coming = _look(cloud, environment, ask, frozen, even_if)
+                if coming.problems:
+                    raise Refused(coming.problems)
+                taken = _take(cloud, ask, coming, environment, frozen, run, by, tell)
+                failed = failed if taken.set.phase == FAILED else None
+                return taken
+            finally:  # where there's no snapshot to tell of it, nobody else would know of a failure
+                with suppress(IdrError, *ERRORS):
+                    held.backed_up(failed)
     except ERRORS as error:
         raise IdrError(told(error)) from error
 

@@ -25,7 +25,7 @@ from idr.errors import IdrError, Refused
 TRIES = 10
 LONGEST = 255  # characters of a description in Neutron
 RECORD = re.compile(
-    r"(?P<mark>[^;]*)(; unfinished (?P<unfinished>[^;]+))?"
+    r"(?P<mark>[^;]*)(; unfinished (?P<unfinished>[^;]+))?(; backup failed (?P<failed>[^;\s]+))?"
     r"(; held by (?P<holder>\S+) since (?P<since>\S+) to (?P<purpose>.*))?"
 )
 
@@ -36,18 +36,23 @@ class Lost(IdrError):
 
 @dataclass(frozen=True)
 class Record:
-    """What the base group's description says: whose it is, the run that isn't finished, and who holds the lock."""
+    """
+    What the base group's description says: whose it is, the run that isn't finished, when the last backup failed (it
+    may have left nothing else), and who holds the lock.
+    """
 
     mark: str
     unfinished: str | None = None
+    failed: str | None = None  # gone with the next good one
     holder: str | None = None  # user@host:pid
     since: str | None = None
     purpose: str | None = None
 
     def __str__(self):
         unfinished = f"; unfinished {self.unfinished}" if self.unfinished else ""
+        failed = f"; backup failed {self.failed}" if self.failed else ""
         held = f"; held by {self.holder} since {self.since} to {self.purpose}" if self.holder else ""
-        return f"{self.mark}{unfinished}{held}"[:LONGEST]
+        return f"{self.mark}{unfinished}{failed}{held}"[:LONGEST]
 
     @property
     def free(self):
@@ -66,6 +71,11 @@ def record_id(cloud, environment):
         return next((group.id for group, _ in _groups(cloud, environment)), None)
     except ERRORS as error:
         raise IdrError(f"security group {environment}, which is the lock: {told(error)}") from error
+
+
+def moment():
+    """The time as it's written in records."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def this_process():
@@ -95,6 +105,10 @@ class Lock:
     def finish(self):
         """Write down that nothing is unfinished."""
         self._write(replace(self.mine, unfinished=None))
+
+    def backed_up(self, failed=None):
+        """Write down that a backup was a success, or that it FAILED and when."""
+        self._write(replace(self.mine, failed=failed))
 
     def release(self):
         """Give it back; where it was lost there's nothing to give."""
@@ -165,7 +179,7 @@ def held(cloud, environment, run, purpose, broken=None, typed=None):
 
 
 def _acquire(cloud, environment, run, purpose, broken, typed):
-    since = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    since = moment()
     for pause in _pauses():
         if not _groups(cloud, environment):
             text = str(Record(mark.description(environment, run), unfinished=run))  # an environment that has begun

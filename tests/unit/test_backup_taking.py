@@ -166,6 +166,11 @@ class World:
         return manifest.sets(self.seen(), "idr")
 
     @property
+    def failed(self):
+        """When the last backup failed, by the environment's record."""
+        return lock.record(self.cloud.network.descriptions[0]).failed
+
+    @property
     def phases(self):
         return {kept["metadata"]["idr_volume"]: kept["metadata"]["idr_phase"] for kept in self.cinder.kept.values()}
 
@@ -255,6 +260,18 @@ def test_all_that_blocks_is_told_at_once_and_nothing_is_touched(world):
     assert "quota of snapshots: 5 needed, 4 free" in said and "quota of gigabytes" in said
     assert not world.cinder.calls and world.servers.asked("data_volume.freeze") == []
     assert world.is_let_go
+
+
+def test_a_failure_that_leaves_no_snapshot_is_known_to_the_cloud_until_a_set_is_good(world):
+    world.cinder.breaks = lambda call, use: answered(500) if call == "create" else None
+    assert world.take().set.phase == FAILED
+    assert not world.cinder.kept and world.failed
+    world.cinder.breaks = lambda call, use: None
+
+    taking.plan(world.cloud, IDR, world.servers.ask, 20)
+    assert world.failed
+    world.take()
+    assert world.failed is None
 
 
 @pytest.mark.parametrize("status", ["error", "extending", "maintenance"])
@@ -365,7 +382,7 @@ def test_a_required_snapshot_that_fails_fails_the_set_at_once(world, use):
     taken = world.take()
 
     assert time.monotonic() - began < 10  # what can be made again isn't waited for
-    assert taken.set.phase == FAILED and set(world.phases.values()) == {FAILED}
+    assert taken.set.phase == FAILED and set(world.phases.values()) == {FAILED} and world.failed
     assert [problem.startswith(f"idr-{use}-") for problem in taken.problems] == [True]
     assert "its state is error" in taken.problems[0]
     assert not world.sets[0].is_usable and world.is_let_go
@@ -465,7 +482,7 @@ def test_a_run_that_is_killed_leaves_nothing_frozen_and_its_set_is_known_as_what
         world.servers._freeze = frozen_and_killed
     with pytest.raises(killed):
         world.take()
-    assert world.is_let_go
+    assert world.is_let_go and world.failed
     assert not any(it.is_usable for it in world.sets)
     assert set(world.phases.values()) <= {TAKING}
 

@@ -266,3 +266,13 @@ def test_a_runner_is_begun_in_its_unit_for_whoever_became_root_and_old_reports_g
     assert on_server.going_on({"unit": "idr-backup.service"}, None) == report
     monkeypatch.setattr(on_server, "PATIENCE", 0)
     assert on_server.progress(began, None)["report"] is None
+
+
+def test_what_a_runner_prints_is_told_with_what_it_complains_of(root):
+    (root / "opt/salt/bin").mkdir(parents=True)
+    (root / "opt/salt/bin/salt-run").write_text('#!/bin/sh\necho "$*"; echo "a complaint" >&2; exit 1\n')
+    (root / "opt/salt/bin/salt-run").chmod(0o755)
+
+    assert on_server.answer({"words": ["backup.create", "idr"]}, None) == (
+        "--out=json backup.create idr\na complaint\n"
+    )

@@ -67,6 +67,15 @@ def problems(facts, environment=None):
     return tuple(line for _, line in _entries(facts, environment)[1])
 
 
+def moment(text):
+    """The time that a text is, None if it's none; the cloud leaves out that it means UTC."""
+    try:
+        found = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+
+
 class _Garbled(Exception):
     """Why a snapshot's manifest isn't one."""
 
@@ -77,7 +86,7 @@ class _Entry:
     def __init__(self, thing):
         self.thing, self.said = thing, thing.what["metadata"]
         self.id = self._of("set", lambda text: environment_of(text) == thing.environment)
-        self.taken = _moment(self._of("taken", _moment))
+        self.taken = moment(self._of("taken", moment))
         self.phase = self._of("phase", PHASES.__contains__)
         self.uses = tuple(self._of("uses", bool).split(","))
         frozen = self.said.get("idr_frozen") or ""
@@ -138,8 +147,8 @@ def _set(entries, unreadable):
         spare += [entry for entry in of_use if entry not in chosen]
     first = chosen[0]
     ended = [entry for entry in spare if entry.phase != TAKING]  # a spare one that its run never knew of says nothing
-    made = [_moment(entry.thing.what["created_at"]) for entry in chosen]
-    verified = [_moment(entry.said.get("idr_verified")) for entry in chosen]
+    made = [moment(entry.thing.what["created_at"]) for entry in chosen]
+    verified = [moment(entry.said.get("idr_verified")) for entry in chosen]
     return BackupSet(
         id=first.id,
         environment=first.thing.environment,
@@ -163,14 +172,5 @@ def _first(entries, key):
     return next((text for entry in entries if (text := entry.said.get(f"idr_{key}"))), None)
 
 
-def _moment(text):
-    """The time that a text is, None if it's none; the cloud leaves out that it means UTC."""
-    try:
-        found = datetime.fromisoformat(text or "")
-    except ValueError:
-        return None
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-
-
-def _text(moment):
-    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+def _text(at):
+    return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from idr.backup import manifest
 from idr.backup.model import BackupSet
@@ -23,6 +24,7 @@ class Project:
     problems: tuple[str, ...]  # snapshots that are ours and can't be understood
     used: Mapping[str, str]  # snapshots that are in use, by id, and what uses each
     held: Mapping[str, str]  # environments that another run is on, and which
+    failed: Mapping[str, datetime]  # environments whose last backup failed, and when; it may have left no snapshot
 
     def the(self, id_):
         """The set with that id. Refused where there is none."""
@@ -39,13 +41,19 @@ def look(cloud):
 
 def of(seen):
     """The ``Project`` of those Facts: a pure function, but that this process' own locks are left out."""
-    sets = manifest.sets(seen)
+    names = {it.environment for it in seen.all("group") if it.environment}
+    records = {name: lock.record(group.what["description"]) for name in names if (group := base(seen, name))}
     return Project(
         seen,
-        sets,
+        manifest.sets(seen),
         manifest.problems(seen),
         _used(seen),
-        {name: who for name in {it.environment for it in sets} if (who := _holder(seen, name))},
+        {
+            name: f"{record.holder} is on {name} since {record.since}, to {record.purpose}"
+            for name, record in records.items()
+            if record.holder not in (None, lock.this_process())
+        },
+        {name: moment for name, record in records.items() if (moment := manifest.moment(record.failed))},
     )
 
 
@@ -57,11 +65,3 @@ def _used(seen):
         if volume.what["snapshot_id"] and (volume.what["attachments"] or status not in AT_REST):
             found[volume.what["snapshot_id"]] = f"volume {volume.name} was made of it and is {status}"
     return found
-
-
-def _holder(seen, name):
-    group = base(seen, name)
-    record = lock.record(group.what["description"]) if group else None
-    if record is None or record.holder in (None, lock.this_process()):
-        return None
-    return f"{record.holder} is on {name} since {record.since}, to {record.purpose}"

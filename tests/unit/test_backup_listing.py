@@ -20,10 +20,15 @@ OUTPUTTER = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(OUTPUTTER)
 
 
-def group(holder=None, environment="idr"):
-    """An environment's record, held or not."""
+def group(holder=None, environment="idr", failed=None):
+    """An environment's record, held or not, with a backup that failed or none."""
     held = f"; held by {holder} since 2026-11-25T03:00:00.000Z to back up" if holder else ""
-    what = {"description": f"IDR environment {environment}{held}", "created_at": "2026-01-01T00:00:00Z", "tags": []}
+    failed = f"; backup failed {failed}" if failed else ""
+    what = {
+        "description": f"IDR environment {environment}{failed}{held}",
+        "created_at": "2026-01-01T00:00:00Z",
+        "tags": [],
+    }
     return Thing("group", environment, f"g-{environment}", environment, None, what)
 
 
@@ -50,8 +55,9 @@ def test_who_else_is_on_an_environment_is_told_and_not_oneself():
 
     other = project.of(facts(taking, more=[group("root@idr-proxy:1")]))
     assert other.held == {"idr": "root@idr-proxy:1 is on idr since 2026-11-25T03:00:00.000Z, to back up"}
+    assert other.failed == {}
     for free in ([], [group()], [group(lock.this_process())], [group("root@idr-proxy:1", "newidr")]):
-        assert project.of(facts(taking, more=free)).held == {}
+        assert "idr" not in project.of(facts(taking, more=free)).held
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
-"""What the backup runner shows as a table: all sets with a line each, one with a line for each of its volumes."""
+"""
+What the backup runner shows: a table of all sets with a line each, of one with a line for each of its volumes; a plan;
+how an environment's backups stand.
+"""
 
 from idr import columns
 
@@ -8,7 +11,7 @@ OF_SET = ("volume", "GB", "consistency", "frozen", "snapshot", "status")
 
 def output(data, **kwargs):
     """
-    The table of sets, or of one.
+    The table of sets or of one, a plan, or a status.
 
     CLI Example:
 
@@ -19,7 +22,9 @@ def output(data, **kwargs):
     if "sets" in data:
         listed = columns.lines([OF_LIST, *map(_listed, data["sets"])]) if data["sets"] else ["no backup set"]
         return "\n".join([*listed, *data["problems"]])
-    return "\n".join(_set(data))
+    if "lines" in data:
+        return "\n".join([*data["lines"], data["comment"]])
+    return "\n".join(_status(data) if "last_good" in data else _set(data))
 
 
 def _listed(it):
@@ -40,6 +45,20 @@ def _set(it):
     if it["lacks"]:
         yield f"not in it: {', '.join(it['lacks'])}"
     yield from it["problems"]
+
+
+def _status(it):
+    yield f"{it['environment']}: {it['state']}"
+    yield from it["problems"]
+    for key, what in (("last_good", "newest good set"), ("last_verified", "newest verified set")):
+        newest = it[key]
+        yield f"{what}: " + (f"{newest['set']}, {newest['age']} old" if newest else "none")
+    if it["under_way"]:
+        yield f"being taken: {it['under_way']}"
+    yield "sets: " + (", ".join(f"{count} {state}" for state, count in it["states"].items()) or "none")
+    free = "" if it["free_gb"] is None else f", {it['free_gb']} GB are free"
+    yield f"snapshots: {it['size_gb']} GB{free}"
+    yield from (f"note: {note}" for note in it["notes"])
 
 
 def _volume(use, piece):

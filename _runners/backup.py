@@ -1,20 +1,23 @@
 """What an operator types about backups."""
 
+import shlex
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import salt.client
 from salt.exceptions import SaltException
 
 from idr import at_master, table
-from idr.backup import listing, manifest, project, taking
+from idr.backup import keeping, listing, manifest, metrics, project, pruning, taking
+from idr.backup import status as standing
 from idr.backup.model import FAILED
-from idr.cloud import wanted
+from idr.cloud import telling, wanted
 from idr.cloud.connection import connect
 from idr.door import door, milestones, who
 from idr.errors import IdrError, Refused
 from idr.site import folder_of
 
-__load__ = ["create", "list_", "show"]
+__load__ = ["create", "list_", "show", "pin", "unpin", "prune", "status"]
 __func_alias__ = {"list_": "list"}
 
 
@@ -99,8 +102,133 @@ def show(set, cloud=None, **kwargs):
     return {"data": listing.told(seen.the(set), seen.held), "outputter": "backup"}
 
 
+@door
+def pin(set, reason, apply=False, break_lock=None, cloud=None, **kwargs):
+    """
+    Keep a backup set whatever the rules say, until it's unpinned.
+
+    set:         its id, as ``backup.list`` tells it
+    reason:      for whom or for what, which ``backup.list`` tells with your name
+    break_lock:  a run that is known to be dead, as the refusal names it
+    cloud:       its name in clouds.yaml; that of ``pillar/environment_defaults.sls`` unless given
+
+    Without ``apply=True`` the plan is returned and nothing changes. Refused where there's no such set, and where its
+    removal was begun.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run backup.pin idr-20261125T030000Z reason='before the upgrade to 5.6.4' apply=True
+    """
+    return _kept("pin", [set, f"reason={reason}"], keeping.text(who(), reason), apply, break_lock, cloud)
+
+
+@door
+def unpin(set, apply=False, break_lock=None, cloud=None, **kwargs):
+    """
+    Take the pin off a backup set: the rules decide again. All arguments as for ``backup.pin``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run backup.unpin idr-20261125T030000Z apply=True
+    """
+    return _kept("unpin", [set], "", apply, break_lock, cloud)
+
+
+@door
+def prune(env=None, apply=False, retired=False, break_lock=None, cloud=None, **kwargs):
+    """
+    Remove the backup sets that no rule of pillar (``backup_keep``) keeps, whole ones and nothing else.
+
+    env:         only those of that environment, which needn't be there any more; all environments unless given
+    retired:     True where the environment is gone for good: nothing is kept of it for its own sake
+    break_lock:  a run that is known to be dead, as the refusal names it
+    cloud:       its name in clouds.yaml; that of ``pillar/environment_defaults.sls`` unless given
+
+    Without ``apply=True`` the plan is returned, with the reason for which each set goes or stays, and nothing changes.
+    Pins, what is in use, and the newest good and the newest verified set always stay. A volume that an environment
+    left behind goes with its last set. After a failure it goes on. Refused with a credential that may not delete.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run backup.prune
+        salt-run backup.prune idr apply=True
+    """
+    if retired and not env:
+        raise Refused(["retired: say which environment is gone for good: env=…"])
+    connection = connect(cloud or wanted.cloud_of(env or ""))
+    if apply:
+        done = pruning.prune(connection, env, retired, break_lock, milestones(__opts__, "backup/prune"))
+        return _done([step for it in done for step in it.plan.steps], "what nothing keeps is gone", "nothing to remove")
+    planned = pruning.plan(connection, env, retired)
+    how = " ".join(["salt-run backup.prune", *([env] if env else []), *(["retired=True"] if retired else [])])
+    plans = [it.plan for it in planned]
+    return _planned(plans, [line for it in planned for line in it.lines], f"{how} apply=True")
+
+
+@door
+def status(env, textfile=None, cloud=None, **kwargs):
+    """
+    Tell how an environment's backups stand, from the cloud alone: age of the newest good and the newest verified set,
+    what is missing, space.
+
+    env:       the environment's name
+    textfile:  a file for Prometheus' node exporter that gets it too, absolute; written at once or not at all
+    cloud:     its name in clouds.yaml; that of ``pillar/environment_defaults.sls`` unless given
+
+    The exit code is 1 where the newest good set is older than 28 hours (critical: 32), where there is none, and where
+    the newest attempt failed.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run backup.status idr
+        salt-run backup.status idr textfile=/var/lib/prometheus/node-exporter/idr_backup.prom
+    """
+    now = standing.of(_look(env, cloud), env, datetime.now(UTC))
+    if textfile:
+        metrics.write(metrics.text(now), textfile)
+    told = standing.told(now)
+    if now.state != standing.OK:
+        told["retcode"] = 1  # of the shell; that of an orchestration is in the context
+        __context__["retcode"] = 1
+    return {"data": told, "outputter": "backup"}
+
+
 def _look(env, cloud):
     return project.look(connect(cloud or wanted.cloud_of(env or "")))
+
+
+def _kept(function, words, pin, apply, broken, cloud):
+    id_ = words[0]
+    connection = connect(cloud or wanted.cloud_of(manifest.environment_of(id_) or ""))
+    plan = keeping.keep(connection, id_, pin, apply, broken, milestones(__opts__, f"backup/{function}"))
+    if apply:
+        return _done(plan.steps, f"{id_} is {function}ned", "nothing to change")
+    return _planned([plan], telling.lines(plan), shlex.join(["salt-run", f"backup.{function}", *words, "apply=True"]))
+
+
+def _planned(plans, lines, how):
+    """Plans as they're shown, with what would carry them out."""
+    steps, problems = ([each for plan in plans for each in getattr(plan, key)] for key in ("steps", "problems"))
+    comment = f"a plan, nothing was changed. To do it: {how}" if steps else "nothing to change"
+    told = {"result": True, "comment": comment, "plans": [telling.as_data(plan) for plan in plans], "lines": lines}
+    if problems:
+        told |= {"result": False, "comment": "a plan that is blocked, nothing was changed", "retcode": 1}
+        __context__["retcode"] = 1
+    return {"data": told, "outputter": "backup"}
+
+
+def _done(steps, comment, nothing):
+    if not steps:
+        return {"result": True, "comment": nothing}
+    return {"result": True, "comment": comment, "done": [str(step) for step in steps]}
 
 
 @contextmanager

@@ -55,6 +55,7 @@ def _status(it):
         yield f"{what}: " + (f"{newest['set']}, {newest['age']} old" if newest else "none")
     if it["under_way"]:
         yield f"being taken: {it['under_way']}"
+    yield f"next one by itself: {it['due'] or 'none, it is not live or has no backup_hours'}"
     yield "sets: " + (", ".join(f"{count} {state}" for state, count in it["states"].items()) or "none")
     free = "" if it["free_gb"] is None else f", {it['free_gb']} GB are free"
     yield f"snapshots: {it['size_gb']} GB{free}"

@@ -28,6 +28,7 @@ class Status:
     good: BackupSet | None  # the newest that can be restored
     verified: BackupSet | None  # the newest of those that was verified
     under_way: str | None  # the id of a set that is being taken
+    due: datetime | None  # when the next one is, by itself
     has_failed: bool  # the newest attempt
     states: dict  # how many sets are in each, in a word
     size_gb: int  # of all its snapshots, as the project's quota counts them
@@ -36,9 +37,11 @@ class Status:
     notes: tuple[str, ...]
 
 
-def of(project, environment, now):
+def of(project, environment, now, hours=()):
     """
     The ``Status`` of an environment's backups NOW: a pure function of the ``Project``.
+
+    hours:  of the day, UTC, at which a set is taken by itself
 
     A set from the future, by this machine's clock, is told of and is neither good nor an attempt.
     """
@@ -75,6 +78,7 @@ def of(project, environment, now):
         good=good,
         verified=next((it for it in past if it.is_usable and it.verified), None),
         under_way=under_way,
+        due=_due(hours, now),
         has_failed=bool(failures),
         states=dict(Counter(states.values())),
         size_gb=sum(it.what["size"] for it in snapshots if not it.what["temporary"]),
@@ -93,6 +97,11 @@ def _age(environment, good, now):
     return CRITICAL if age > TOO_LATE else WARNING, [
         f"the newest good set, {good.id}, is {_hours(age)} old: no run since was a success, or none was begun"
     ]
+
+
+def _due(hours, now):
+    full = now.replace(minute=0, second=0, microsecond=0)
+    return next((at for ahead in range(1, 25) if (at := full + timedelta(hours=ahead)).hour in hours), None)
 
 
 def _missing(good):
@@ -114,6 +123,7 @@ def told(status):
         "last_good": _told(status.good, status.at),
         "last_verified": _told(status.verified, status.at),
         "under_way": status.under_way,
+        "due": status.due and status.due.isoformat(timespec="minutes"),
         "states": status.states,
         "size_gb": status.size_gb,
         "free_gb": status.free_gb,

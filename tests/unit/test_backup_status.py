@@ -18,8 +18,8 @@ DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
 
 
-def of(*sets, now=NIGHT + HOUR, more=()):
-    return status.of(project.of(facts(*sets, more=more)), "idr", now)
+def of(*sets, now=NIGHT + HOUR, more=(), hours=()):
+    return status.of(project.of(facts(*sets, more=more)), "idr", now, hours)
 
 
 @pytest.mark.parametrize(
@@ -120,22 +120,40 @@ def test_space_is_all_that_the_quota_counts():
     assert now.free_gb is None
 
 
+@pytest.mark.parametrize(
+    ("hours", "now", "due"),
+    [
+        ([3], NIGHT - timedelta(minutes=1), "2026-11-25T03:00+00:00"),
+        ([3], NIGHT, "2026-11-26T03:00+00:00"),
+        ([3, 15], NIGHT, "2026-11-25T15:00+00:00"),
+        ([0], NIGHT, "2026-11-26T00:00+00:00"),
+        ([], NIGHT, None),
+    ],
+)
+def test_when_the_next_one_is_due(hours, now, due):
+    assert status.told(of(now=now, hours=hours))["due"] == due
+
+
 def test_the_reader_is_told_in_lines():
     sets = [backup_set(NIGHT - DAY, verified=NIGHT), backup_set(phase=FAILED), backup_set(NIGHT - 90 * DAY)]
 
-    lines = OUTPUTTER.output(status.told(of(*sets))).splitlines()
+    lines = OUTPUTTER.output(status.told(of(*sets, hours=[3]))).splitlines()
 
     assert lines == [
         "idr: warning",
         "the newest attempt, idr-20261125T030000Z, is failed: salt-run backup.show idr-20261125T030000Z",
         "newest good set: idr-20261124T030000Z, 25.0 h old",
         "newest verified set: idr-20261124T030000Z, 25.0 h old",
+        "next one by itself: 2026-11-26T03:00+00:00",
         "sets: 1 failed, 2 good",
         "snapshots: 2250 GB, 1000000 GB are free",
     ]
-    assert OUTPUTTER.output(status.told(of())).splitlines()[2:5] == [
-        "newest good set: none", "newest verified set: none", "sets: none",
-    ]  # fmt: skip
+    assert OUTPUTTER.output(status.told(of())).splitlines()[2:6] == [
+        "newest good set: none",
+        "newest verified set: none",
+        "next one by itself: none, it is not live or has no backup_hours",
+        "sets: none",
+    ]
 
 
 def test_prometheus_is_told_moments_that_alarm_by_themselves():

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import salt.client
 from salt.exceptions import SaltException
 
-from idr import at_master, table
-from idr.backup import keeping, listing, manifest, metrics, project, pruning, taking
+from idr import at_master, on_server, table
+from idr.backup import keeping, listing, manifest, metrics, project, pruning, schedule, taking
 from idr.backup import status as standing
 from idr.backup.model import FAILED
 from idr.cloud import telling, wanted
@@ -17,15 +17,16 @@ from idr.door import door, milestones, who
 from idr.errors import IdrError, Refused
 from idr.site import folder_of
 
-__load__ = ["create", "list_", "show", "pin", "unpin", "prune", "status"]
+__load__ = ["create", "scheduled", "list_", "show", "pin", "unpin", "prune", "status"]
 __func_alias__ = {"list_": "list"}
 
 
 CREATE = "backup/create"
+UNIT = "idr-backup.service"
 
 
 @door
-def create(env, apply=False, frozen=20, even_if=None, break_lock=None, site=None, **kwargs):
+def create(env, apply=False, frozen=20, even_if=None, break_lock=None, scheduled=False, site=None, **kwargs):
     """
     Take a backup set of an environment: snapshots of all its data volumes. Those that can't be made again, omero-data
     and database-db, are held still together until theirs are there. Visitors are answered meanwhile.
@@ -34,6 +35,8 @@ def create(env, apply=False, frozen=20, even_if=None, break_lock=None, site=None
     frozen:      seconds until a volume that is held still is thawed by itself, 1 to 60
     even_if:     ``silent`` to take it although a server doesn't answer, whose volume is crash-consistent then
     break_lock:  a run that is known to be dead, as the refusal names it
+    scheduled:   True where only the clock asks for it: nothing is done unless the environment is live, and pillar's
+                 ``backup_hours`` have this hour
     site:        the operator's directory for this environment, absolute; ``~/.config/idr/<env>`` unless given
 
     On the environment's master, or from a checkout and over SSH: there it goes on whatever becomes of the terminal, and
@@ -50,20 +53,46 @@ def create(env, apply=False, frozen=20, even_if=None, break_lock=None, site=None
     here = __opts__.get("idr_environment")
     tell = milestones(__opts__, CREATE)
     if here is None:
-        given = {"apply": apply, "frozen": frozen, "even_if": even_if, "break_lock": break_lock}
+        given = {"apply": apply, "frozen": frozen, "even_if": even_if, "break_lock": break_lock, "scheduled": scheduled}
         words = ["backup.create", env, *(f"{key}={value}" for key, value in given.items() if value)]
         if not apply:
             return at_master.answer(env, folder_of(env, site), words)
-        return at_master.run(env, folder_of(env, site), words, "idr-backup.service", CREATE, tell)
-    if env != here:
-        raise Refused([f"{env}: this is the master of {here}, which reaches into no other environment's servers"])
+        return at_master.run(env, folder_of(env, site), words, UNIT, CREATE, tell)
+    _has_to_be_ours(env)
     if even_if not in (None, "silent"):
         raise Refused([f"even_if: only `silent` can be said, not {even_if}"])
+    why_not = scheduled and schedule.why_not(lambda: connect(wanted.cloud_of(env)), env, datetime.now(UTC))
+    if why_not:
+        return {"result": True, "comment": f"nothing was done: {why_not}"}
     environment, cloud = table.of_master(__opts__), connect(wanted.cloud_of(env))
     with _asking() as ask:
         if not apply:
             return _coming(taking.plan(cloud, environment, ask, frozen, even_if))
         return _taken(taking.take(cloud, environment, ask, frozen, even_if, break_lock, who(), tell))
+
+
+@door
+def scheduled(env, **kwargs):
+    """
+    Begin what the master's schedule asks for: ``backup.create`` with ``scheduled=True``, in a unit of its own.
+
+    env:  the environment's name
+
+    The master itself may run for longer than the release it came with; a unit has the code of the one that is current.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run backup.scheduled idr
+    """
+    _has_to_be_ours(env)
+    report = on_server.going_on({"unit": UNIT}, None)
+    if report:
+        return {"result": True, "comment": f"one is going on: {report}"}
+    words = ["backup.create", env, "apply=True", "even_if=silent", "scheduled=True"]
+    began = on_server.begin(at_master.in_unit(words, UNIT, CREATE), None)
+    return {"result": True, "comment": f"begun: {began['report']}"}
 
 
 @door
@@ -229,6 +258,13 @@ def _done(steps, comment, nothing):
     if not steps:
         return {"result": True, "comment": nothing}
     return {"result": True, "comment": comment, "done": [str(step) for step in steps]}
+
+
+def _has_to_be_ours(env):
+    here = __opts__.get("idr_environment")
+    if env != here:
+        where = f"this is the master of {here}" if here else "only its own master can"
+        raise Refused([f"{env}: {where}; from a checkout, backup.create goes to {env}-proxy by itself"])
 
 
 @contextmanager

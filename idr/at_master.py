@@ -38,7 +38,6 @@ def run(name, folder, words, unit, action, tell):
     action:  whose milestones are its progress: ``backup/create``
     tell:    is told one line of progress at a time
     """
-    asked = {"unit": unit, "folder": action.split("/")[0], "of": action.split("/")[-1], "words": words}
     with _reached(name, folder) as (ssh, proxy):
         report = ssh.do(proxy, "going_on", {"unit": unit})
         if report:
@@ -46,9 +45,15 @@ def run(name, folder, words, unit, action, tell):
             began = {"unit": unit, "action": action, "report": report, "offset": None}
         else:
             tell(f"begins on {proxy.id}, and goes on whatever becomes of this terminal")
-            began = ssh.do(proxy, "begin", asked | {"action": action})
+            began = ssh.do(proxy, "begin", in_unit(words, unit, action))
         text = follow(ssh, proxy, began, f"salt-run {' '.join(words)}", tell)
     return returned(text, f"ssh {proxy.id} journalctl -u {unit}")
+
+
+def in_unit(words, unit, action):
+    """What ``on_server.begin`` is asked for a runner whose progress are that action's milestones."""
+    folder, _, of = action.partition("/")
+    return {"unit": unit, "folder": folder, "of": of, "words": words, "action": action}
 
 
 @contextmanager

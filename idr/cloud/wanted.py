@@ -26,7 +26,7 @@ MAY_BE_EMPTY = ("idr_network_external", "idr_volume_type", "idr_availability_zon
 SUBNETS = ("idr_environment_idr_subnet", "idr_environment_analysis_subnet")
 SMALLEST = 64  # addresses of a subnet
 LISTS = ("idr_keypair_keys", "dns_nameservers")
-MAPPINGS = ("servers", "backup_keep")  # in files alone
+IN_FILES = ("servers", "backup_keep", "backup_hours")  # alone
 BLANK = ("", "blank")
 KEY = re.compile(r"(ssh|ecdsa|sk)-[\w@.-]+ [A-Za-z0-9+/]+=*( .*)?")
 
@@ -73,6 +73,15 @@ def backup_keep(environment, checkout=CHECKOUT):
     if reader.problems:
         raise Refused(reader.problems)
     return keep
+
+
+def backup_hours(environment, checkout=CHECKOUT):
+    """The hours of the day, UTC, at which an environment that is live backs itself up. Refused with every problem."""
+    reader = _Reader(environment, {}, Path(checkout), Path.home())
+    hours = reader.backup_hours()
+    if reader.problems:
+        raise Refused(reader.problems)
+    return hours
 
 
 class _Reader:
@@ -134,6 +143,7 @@ class _Reader:
         for key in (*NAMES, *MAY_BE_EMPTY):
             self.text(key, empty=key in MAY_BE_EMPTY)
         self.backup_keep()
+        self.backup_hours()
         if self.value("idr_environment_idr") not in (None, self.environment):
             self.wrong("idr_environment_idr", f"has to be {self.environment}, as it's asked for")
         return Wanted(
@@ -163,9 +173,9 @@ class _Reader:
         for place, layer in self.layers:
             typed = place == "{key}="
             for key in layer:
-                if key in known or (key in MAPPINGS and not typed):
+                if key in known or (key in IN_FILES and not typed):
                     continue
-                if key in MAPPINGS:
+                if key in IN_FILES:
                     self.problems.append(f"{key}=: goes into pillar/environments/{self.environment}.sls")
                 elif place.startswith(DEFAULTS) and key.endswith("_src"):
                     continue  # of a server that this environment hasn't
@@ -173,7 +183,7 @@ class _Reader:
                     self.problems.append(f"{place.format(key=key)}: unknown; known are {', '.join(known)}")
 
     def mapping(self, key):
-        """A mapping of pillar, its entries with their places, the environment's own over the defaults; null takes away."""
+        """A mapping of pillar with its entries' places, the environment's own over the defaults; null takes away."""
         found = {}
         for place, layer in reversed(self.layers[1:]):
             entries = layer.get(key) or {}
@@ -194,6 +204,13 @@ class _Reader:
             else:
                 found[rule] = count
         return found
+
+    def backup_hours(self):
+        hours = self.value("backup_hours") or []
+        if not isinstance(hours, list) or any(isinstance(it, bool) or it not in range(24) for it in hours):
+            self.wrong("backup_hours", f"has to be a list of hours, 0 to 23, not {hours!r}")
+            return []
+        return hours
 
     def networks(self):
         found = []

@@ -5,12 +5,16 @@ from contextlib import nullcontext
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
+import jinja2
 import pytest
+import yaml
 from salt.exceptions import SaltClientError
 
-from idr.backup import preparing, taking
+from idr.backup import preparing, schedule, taking
 from idr.backup.model import CRASH, FAILED, GOOD, QUIESCED, BackupSet, Piece
+from idr.cloud import planning
 from idr.errors import IdrError
+from tests import clouds
 from tests.tables import IDR, REPO
 
 NOW = datetime(2026, 11, 25, 3, tzinfo=UTC)
@@ -80,7 +84,7 @@ def test_a_master_takes_its_own_environments_and_tells_how_it_ended(master, monk
 
     refused = master.create("newidr", apply=True)
     assert refused["problems"] == [
-        "newidr: this is the master of idr, which reaches into no other environment's servers"
+        "newidr: this is the master of idr; from a checkout, backup.create goes to newidr-proxy by itself"
     ]
     assert len(asked) == 1
 
@@ -109,6 +113,58 @@ def test_a_plan_that_is_blocked_is_a_failure_with_every_problem(master, monkeypa
     monkeypatch.setattr(master.taking, "plan", lambda *given: blocked)
     told = master.create("idr")
     assert told["retcode"] == 1 and told["problems"] == ["no room", "frozen"]
+
+
+@pytest.mark.parametrize(
+    ("hour", "is_live", "why_not"),
+    [
+        (3, True, ""),
+        (3, False, "idr isn't live"),
+        (4, True, "it's 04:00 UTC, and backup_hours of idr are 3"),
+    ],
+)
+def test_the_clock_alone_backs_up_what_is_live_at_pillars_hours(monkeypatch, hour, is_live, why_not):
+    world = clouds.after(clouds.blank(), planning.plan(clouds.wanted("idr"), clouds.blank(), "run-0"))
+    world = clouds.changed(world, clouds.find(world, "group", "idr"), tags=[])
+    (address,) = world.all("address")
+    if is_live:
+        world = clouds.changed(world, address, tags=["idr-production"])
+    asked = []
+    monkeypatch.setattr(schedule.live, "addresses_of", lambda name: set())
+    monkeypatch.setattr(schedule.inventory, "facts", lambda connection: asked.append(connection) or world)
+
+    assert schedule.why_not(lambda: "its cloud", "idr", NOW.replace(hour=hour)) == why_not
+    assert asked == ([] if hour == 4 else ["its cloud"])
+
+
+def test_at_another_hour_nothing_is_done_and_that_is_no_failure(master, monkeypatch):
+    monkeypatch.setattr(master.schedule, "why_not", lambda connect, env, now: f"{env} isn't live")
+    monkeypatch.setattr(master.taking, "take", lambda *given: pytest.fail("a set was taken"))
+
+    assert master.create("idr", apply=True, scheduled=True) == {
+        "result": True, "comment": "nothing was done: idr isn't live",
+    }  # fmt: skip
+
+
+def test_the_schedule_begins_a_unit_with_the_current_releases_code_unless_one_goes_on(master, monkeypatch):
+    asked, going_on = [], [None, "/var/log/idr/backup/1-create.json"]
+    monkeypatch.setattr(master.on_server, "going_on", lambda asked, _: going_on.pop(0))
+    monkeypatch.setattr(master.on_server, "begin", lambda *given: asked.append(given[0]) or {"report": "/report"})
+
+    assert master.scheduled("idr")["comment"] == "begun: /report"
+    assert master.scheduled("idr")["comment"] == "one is going on: /var/log/idr/backup/1-create.json"
+    [begun] = asked
+    assert begun["words"] == ["backup.create", "idr", "apply=True", "even_if=silent", "scheduled=True"]
+    assert begun["unit"] == master.UNIT
+    assert master.scheduled("newidr")["retcode"] == 1
+
+
+def test_the_masters_configuration_asks_for_it_each_hour(master):
+    text = jinja2.Template((REPO / "etc/master.j2").read_text()).render(environment="newidr")
+    (job,) = yaml.safe_load(text)["schedule"].values()
+
+    assert (job["function"], job["args"], job["cron"]) == ("backup.scheduled", ["newidr"], "0 * * * *")
+    assert job["function"].split(".")[1] in master.__load__
 
 
 def test_a_master_that_cant_ask_its_minions_is_one_line(runner, monkeypatch):

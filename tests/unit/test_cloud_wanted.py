@@ -129,6 +129,14 @@ def test_rules_of_backups_are_laid_over_the_defaults(place):
     assert wanted.backup_keep("idr", place) == usual
 
 
+def test_hours_of_backups_are_those_of_the_environment_or_the_usual_one(place):
+    assert wanted.backup_hours("newidr", place) == [3]
+    read(place, own={"backup_hours": [3, 15]})
+    assert (wanted.backup_hours("newidr", place), wanted.backup_hours("idr", place)) == ([3, 15], [3])
+    read(place, own={"backup_hours": []})
+    assert wanted.backup_hours("newidr", place) == []
+
+
 def test_rules_of_backups_that_are_wrong_are_refused(place):
     (place / "pillar/environments/newidr.sls").write_text("backup_keep: {dayly: 7}")
 

@@ -127,8 +127,7 @@ def test_the_clock_alone_backs_up_what_is_live_at_pillars_hours(monkeypatch, hou
     world = clouds.after(clouds.blank(), planning.plan(clouds.wanted("idr"), clouds.blank(), "run-0"))
     world = clouds.changed(world, clouds.find(world, "group", "idr"), tags=[])
     (address,) = world.all("address")
-    if is_live:
-        world = clouds.changed(world, address, tags=["idr-production"])
+    world = clouds.changed(world, address, tags=["idr-production"] if is_live else [])
     asked = []
     monkeypatch.setattr(schedule.live, "addresses_of", lambda name: set())
     monkeypatch.setattr(schedule.inventory, "facts", lambda connection: asked.append(connection) or world)

@@ -11,7 +11,7 @@ from idr import at_master, on_server, table
 from idr.backup import keeping, listing, manifest, metrics, project, pruning, schedule, taking
 from idr.backup import status as standing
 from idr.backup.model import FAILED
-from idr.cloud import telling, wanted
+from idr.cloud import live, telling, wanted
 from idr.cloud.connection import connect
 from idr.door import door, milestones, who
 from idr.errors import IdrError, Refused
@@ -204,7 +204,7 @@ def prune(env=None, apply=False, retired=False, break_lock=None, cloud=None, **k
 def status(env, textfile=None, cloud=None, **kwargs):
     """
     Tell how an environment's backups stand, from the cloud alone: age of the newest good and the newest verified set,
-    what is missing, space.
+    what is missing, space, and when the next one is due by itself.
 
     env:       the environment's name
     textfile:  a file for Prometheus' node exporter that gets it too, absolute; written at once or not at all
@@ -220,7 +220,9 @@ def status(env, textfile=None, cloud=None, **kwargs):
         salt-run backup.status idr
         salt-run backup.status idr textfile=/var/lib/prometheus/node-exporter/idr_backup.prom
     """
-    now = standing.of(_look(env, cloud), env, datetime.now(UTC))
+    seen = _look(env, cloud)
+    signs, _ = live.signs(seen.facts, env, wanted.public_name_of(env))
+    now = standing.of(seen, env, datetime.now(UTC), wanted.backup_hours(env) if signs else ())
     if textfile:
         metrics.write(metrics.text(now), textfile)
     told = standing.told(now)

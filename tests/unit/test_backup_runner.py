@@ -12,9 +12,10 @@ from idr.backup import project
 from idr.backup.model import FAILED
 from idr.cloud.model import Plan, Step
 from idr.errors import Refused
+from tests import clouds
 from tests.backups import backup_set, facts
 from tests.tables import REPO
-from tests.unit.test_backup_listing import OUTPUTTER
+from tests.unit.test_backup_listing import OUTPUTTER, group
 
 TODAY = datetime.now(UTC).replace(microsecond=0)
 NEW, OLD = backup_set(TODAY - timedelta(hours=1)), backup_set(TODAY - timedelta(days=400))
@@ -32,6 +33,7 @@ def runner(tmp_path, monkeypatch):
     access = SimpleNamespace(application_credential_access_rules=None)
     cloud = SimpleNamespace(session=SimpleNamespace(auth=SimpleNamespace(get_access=lambda _: access)))
     monkeypatch.setattr(module, "connect", lambda name: cloud)
+    monkeypatch.setattr(module.live, "addresses_of", lambda name: set())
     monkeypatch.setattr(project, "look", lambda _: project.of(module.seen))
     module.access = access
     return module
@@ -98,10 +100,20 @@ def test_a_status_is_told_and_written_for_prometheus(runner, tmp_path):
     told = runner.status("idr", textfile=str(tmp_path / "idr.prom"))
 
     assert lines(told)[0] == "idr: ok" and "retcode" not in runner.__context__
+    assert "next one by itself: none, it is not live or has no backup_hours" in lines(told)
     assert (
         f'last_good_timestamp_seconds{{environment="idr"}} {NEW.taken.timestamp():.0f}\n'
         in (tmp_path / "idr.prom").read_text()
     )
+
+
+def test_the_next_one_is_due_where_the_environment_is_live(runner):
+    released = group()
+    released.what["tags"].append("idr-released")
+    runner.seen = clouds.added(runner.seen, released)
+
+    [line] = [line for line in lines(runner.status("idr")) if line.startswith("next one by itself: ")]
+    assert line.endswith("T03:00+00:00")
 
 
 def test_a_status_that_is_not_ok_exits_1_and_writes_all_the_same(runner, tmp_path):

@@ -66,7 +66,7 @@ def prune(cloud, environment, retired, broken, tell):
 
     Refused with every problem at once; what an environment is refused for keeps no other's from being removed.
     """
-    done, problems = [], []
+    done, problems, begun = [], [], False
     try:
         seen, shown = _look(cloud, environment, retired)
         for it in shown:
@@ -77,13 +77,14 @@ def prune(cloud, environment, retired, broken, tell):
                 continue
             try:
                 with turn.held(cloud, seen.facts, name, "prune", broken) as held:
+                    begun = True
                     done.append(_one(cloud, name, retired, held, tell))
-            except Refused as refused:
-                problems += refused.problems
+            except IdrError as error:
+                problems += getattr(error, "problems", [str(error)])
     except ERRORS as error:
         raise IdrError(told(error)) from error
     if problems:
-        raise Refused(problems, GOES_ON if done else "refused, nothing was removed")
+        raise Refused(problems, GOES_ON if begun else "refused, nothing was removed")
     return tuple(done)
 
 

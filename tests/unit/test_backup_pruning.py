@@ -326,7 +326,7 @@ def test_an_environment_that_is_locked_keeps_no_other_from_being_pruned(cloud):
 def test_what_cannot_be_removed_is_told_and_tried_again(cloud):
     cloud.seen, cloud.fails = facts(*nights(2)), ["idr-database-db-20261124T030000Z"]
 
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(Refused, match="what was removed is gone") as refused:
         prune(cloud)
     assert "remove snapshot idr-database-db-20261124T030000Z: HTTP 500" in refused.value.problems
 

@@ -91,7 +91,10 @@ def scheduled(env, **kwargs):
     if report:
         return {"result": True, "comment": f"one is going on: {report}"}
     words = ["backup.create", env, "apply=True", "even_if=silent", "scheduled=True"]
-    began = on_server.begin(at_master.in_unit(words, UNIT, CREATE), None)
+    try:
+        began = on_server.begin(at_master.in_unit(words, UNIT, CREATE), None)
+    except SystemExit as error:  # what is done over SSH tells its failures so
+        raise IdrError(str(error)) from None
     return {"result": True, "comment": f"begun: {began['report']}"}
 
 
@@ -271,14 +274,19 @@ def _has_to_be_ours(env):
 
 @contextmanager
 def _asking():
-    """What asks minions: ``ask(servers, function, arguments, timeout)``; False is the answer of who gave none."""
+    """What asks minions: ``ask(servers, function, arguments, timeout)``, each one's answer, of those that gave one."""
     with salt.client.LocalClient(mopts=__opts__) as client:
 
         def ask(servers, function, arguments, timeout):
             try:
-                return client.cmd(servers, function, arguments, tgt_type="list", timeout=timeout)
+                said = client.cmd(
+                    servers, function, arguments, tgt_type="list", full_return=True, timeout=timeout,
+                    gather_job_timeout=timeout,  # then who is at work is asked, and waited for
+                )  # fmt: skip
             except SaltException as error:
                 raise IdrError(f"this master can't ask its minions: {error}") from error
+            # who doesn't answer gets a text put into the mouth, told from an error's only by this
+            return {server: it["ret"] for server, it in said.items() if it and it.get("out") != "no_return"}
 
         yield ask
 

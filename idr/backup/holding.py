@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from idr.errors import IdrError
 
 THAW = 1.0  # seconds before its watchdog's time is over that a volume is thawed
-ANSWER = 10  # seconds for a minion that does nothing; one that is at work is waited for
+ANSWER = 5  # seconds, and again, for a minion that does nothing; one that is at work is waited for
 TRIES = 2  # of a thaw that isn't answered
 
 
@@ -89,5 +89,5 @@ class Hold:
 def reason(answer):
     """Why a minion didn't do what it was asked, by its answer."""
     if isinstance(answer, str) and answer.strip():
-        return answer.strip().splitlines()[-1]  # of a traceback, what it was about
+        return answer.strip().splitlines()[-1].removeprefix("ERROR: ")  # of a traceback, what it was about
     return "its minion doesn't answer" if not answer else f"its minion says {answer}"

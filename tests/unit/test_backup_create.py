@@ -1,6 +1,7 @@
 """`backup.create` as it's typed: over there from a checkout, by itself on the environment's own master."""
 
 import importlib.util
+import sys
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -166,7 +167,18 @@ def test_the_masters_configuration_asks_for_it_each_hour(master):
     assert job["function"].split(".")[1] in master.__load__
 
 
-def test_a_master_that_cant_ask_its_minions_is_one_line(runner, monkeypatch):
+def test_a_unit_that_couldnt_be_begun_is_one_line(master, monkeypatch):
+    monkeypatch.setattr(master.on_server, "going_on", lambda asked, _: None)
+    monkeypatch.setattr(master.on_server, "begin", lambda *given: sys.exit("systemd-run: exit 1: no"))
+
+    told = master.scheduled("idr")
+
+    assert (told["comment"], told["retcode"]) == ("systemd-run: exit 1: no", 1)
+
+
+def asking(runner, monkeypatch, said):
+    """A function that asks the minions of a master, for whom Salt says that."""
+
     class Client:
         def __init__(self, mopts):
             pass
@@ -177,9 +189,24 @@ def test_a_master_that_cant_ask_its_minions_is_one_line(runner, monkeypatch):
         def __exit__(self, *_):
             pass
 
-        def cmd(self, *_, **__):
-            raise SaltClientError("Salt request timed out")
+        def cmd(self, *_, full_return, **__):
+            assert full_return
+            if isinstance(said, Exception):
+                raise said
+            return said
 
     monkeypatch.setattr(runner, "salt", SimpleNamespace(client=SimpleNamespace(LocalClient=Client)))
-    with runner._asking() as ask, pytest.raises(IdrError, match="can't ask its minions: Salt request timed out"):
-        ask(["idr-omero"], "data_volume.freeze", [20], 10)
+    with runner._asking() as ask:
+        return ask(["idr-omero", "idr-database"], "data_volume.freeze", [20], 10)
+
+
+def test_what_salt_says_for_a_silent_minion_is_no_answer_of_its(runner, monkeypatch):
+    silent = {"out": "no_return", "ret": "Minion did not return. [No response]", "retcode": 1}
+    failed = {"ret": "ERROR: it can't be frozen", "retcode": 1, "jid": "1"}
+    said = {"idr-omero": failed, "idr-database": silent, "idr-gone": False}
+    assert asking(runner, monkeypatch, said) == {"idr-omero": "ERROR: it can't be frozen"}
+
+
+def test_a_master_that_cant_ask_its_minions_is_one_line(runner, monkeypatch):
+    with pytest.raises(IdrError, match="can't ask its minions: Salt request timed out"):
+        asking(runner, monkeypatch, SaltClientError("Salt request timed out"))

@@ -313,7 +313,7 @@ def test_a_server_that_is_silent_is_taken_as_after_a_power_cut_where_that_is_sai
 
 
 def test_a_freeze_that_is_refused_leaves_the_others_and_nobody_elses_is_ended(world):
-    world.servers.says["idr-omero", "data_volume.freeze"] = "idr-omero: omero-data can't be frozen: / is on it"
+    world.servers.says["idr-omero", "data_volume.freeze"] = "ERROR: idr-omero: omero-data can't be frozen: / is on it"
 
     taken = world.take()
 

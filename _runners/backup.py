@@ -22,7 +22,7 @@ __func_alias__ = {"list_": "list"}
 
 
 CREATE = "backup/create"
-UNIT = "idr-backup.service"
+UNIT, SCHEDULED = "idr-backup.service", "idr-backup-scheduled.service"
 
 
 @door
@@ -87,12 +87,12 @@ def scheduled(env, **kwargs):
         salt-run backup.scheduled idr
     """
     _has_to_be_ours(env)
-    report = on_server.going_on({"unit": UNIT}, None)
+    report = on_server.going_on({"unit": SCHEDULED}, None)
     if report:
         return {"result": True, "comment": f"one is going on: {report}"}
     words = ["backup.create", env, "apply=True", "even_if=silent", "scheduled=True"]
     try:
-        began = on_server.begin(at_master.in_unit(words, UNIT, CREATE), None)
+        began = on_server.begin(at_master.in_unit(words, SCHEDULED, CREATE), None)
     except SystemExit as error:  # what is done over SSH tells its failures so
         raise IdrError(str(error)) from None
     return {"result": True, "comment": f"begun: {began['report']}"}

@@ -46,8 +46,9 @@ def plan(cloud, environment, ask, frozen, even_if=None):
     frozen:       seconds until a volume that is held still is thawed by itself
     even_if:      ``silent`` where it's to be taken although a server of a required volume doesn't answer
     """
+    _bounded(frozen)
     try:
-        return _look(cloud, environment, ask, frozen, even_if)
+        return _look(cloud, environment, ask, even_if)
     except ERRORS as error:
         raise IdrError(told(error)) from error
 
@@ -62,14 +63,15 @@ def take(cloud, environment, ask, frozen, even_if, broken, by, tell):
 
     Returns a ``Taken``. Refused with every problem at once, before anything is made.
     """
+    _bounded(frozen)
     run = mark.new_run()
     try:
         if lock.record_id(cloud, environment.name) is None:  # making it isn't what a backup is for
-            raise Refused(_look(cloud, environment, ask, frozen, even_if).problems)
+            raise Refused(_look(cloud, environment, ask, even_if).problems)
         with lock.held(cloud, environment.name, run, "back up", broken, typed="backup.create") as held:
             failed = lock.moment()
             try:
-                coming = _look(cloud, environment, ask, frozen, even_if)
+                coming = _look(cloud, environment, ask, even_if)
                 if coming.problems:
                     raise Refused(coming.problems)
                 taken = _take(cloud, ask, coming, environment, frozen, run, by, tell)
@@ -82,9 +84,12 @@ def take(cloud, environment, ask, frozen, even_if, broken, by, tell):
         raise IdrError(told(error)) from error
 
 
-def _look(cloud, environment, ask, frozen, even_if):
+def _bounded(frozen):
     if isinstance(frozen, bool) or not isinstance(frozen, int) or not 1 <= frozen <= LONGEST:
         raise Refused([f"frozen: 1 to {LONGEST} seconds, not {frozen!r}"])
+
+
+def _look(cloud, environment, ask, even_if):
     answers = ask(list(holders(environment)), "data_volume.status", [], ANSWER)
     return prepare(inventory.facts(cloud), environment, answers, datetime.now(UTC).replace(microsecond=0), even_if)
 
@@ -101,7 +106,7 @@ def _take(cloud, ask, coming, environment, frozen, run, by, tell):
         tell(f"holding {' and '.join(hold.uses.values()) or 'nothing'} still, for {frozen} s at most")
         try:
             hold.freeze()
-            snapshots.begin(quick=required)
+            snapshots.begin(required)
             snapshots.wait(required, hold.left)
         finally:
             there = snapshots.there()
@@ -115,7 +120,8 @@ def _take(cloud, ask, coming, environment, frozen, run, by, tell):
                 snapshots.wait([use])
                 _tell(snapshots, [use], tell)
         states = dict.fromkeys(snapshots.failed(), "error") | dict.fromkeys(snapshots.there(), "available")
-        failed, ids = snapshots.failed(), dict(snapshots.ids)
+        failed = snapshots.failed()
+    ids = snapshots.ids  # with those that were asked for and not waited for
     held = {use: _judged(held.get(use), use in there, frozen) for use in required}
     notes += [f"{use} is only crash-consistent: {it.why}" for use, it in held.items() if it.why]
     phase = FAILED if failed.keys() & required.keys() else PARTIAL if failed or coming.left_out else GOOD

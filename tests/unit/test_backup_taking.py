@@ -299,6 +299,19 @@ def test_a_missing_required_volume_blocks_and_a_missing_optional_one_is_none_of_
 @pytest.mark.parametrize("frozen", [0, 61, "20", True, 2.5])
 def test_a_freeze_without_an_end_in_sight_is_refused(world, frozen):
     assert world.refusal(frozen=frozen) == [f"frozen: 1 to 60 seconds, not {frozen!r}"]
+    assert world.failed is None  # nothing was tried
+
+
+def test_what_is_held_still_for_is_asked_for_before_all_else(world):
+    def slowly(call, use):
+        if call == "create" and use in REQUIRED:
+            time.sleep(0.05)
+
+    world.cinder.before = slowly
+    world.take()
+
+    asked = [use for call, use in world.cinder.calls if call == "create"]
+    assert set(asked[:2]) == set(REQUIRED) and len(asked) == 6
 
 
 def test_a_server_that_is_silent_is_taken_as_after_a_power_cut_where_that_is_said(world):

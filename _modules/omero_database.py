@@ -46,6 +46,19 @@ def query(sql, limit=30):
     return json.loads(done.stdout)
 
 
+def release():
+    """
+    The installed OMERO.server, by the name of its directory: ``OMERO.server-5.6.13-ice36``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt idr-omero omero.release
+    """
+    return os.path.basename(os.path.realpath(_environment()["OMERODIR"]))
+
+
 def upgrade_database(limit=3600, test=None):
     """
     Bring the database's schema to the one that the installed OMERO.server wants, by the script that came with it.

@@ -3,6 +3,8 @@ What the environment runner shows as a table: an environment with a line for eac
 cloud with a line each, or a plan.
 """
 
+from idr import columns
+
 COLUMNS = ("server", "role", "address", "os", "services", "drift", "versions")
 OF_LIST = ("environment", "live", "address", "servers", "since", "")
 
@@ -18,7 +20,7 @@ def output(data, **kwargs):
         salt-run environment.show idr
     """
     if "environments" in data:
-        return "\n".join(_table([OF_LIST, *(_listed(name, it) for name, it in data["environments"].items())]))
+        return "\n".join(columns.lines([OF_LIST, *(_listed(name, it) for name, it in data["environments"].items())]))
     if "lines" in data:
         return "\n".join([*data["lines"], data["comment"]])
     rows = [COLUMNS, *(_row(id_, server) for id_, server in data["servers"].items())]
@@ -27,18 +29,13 @@ def output(data, **kwargs):
         f"commit {(data['commit'] or 'none')[:12]}, {data['compared']}",
         *([f"a deploy is going on: {data['deploying']}"] if data["deploying"] else []),
         "",
-        *_table(rows),
+        *columns.lines(rows),
         "",
         *(_drift(id_, server) for id_, server in data["servers"].items() if server.get("drift")),
         *(f"no rehearsal: {server['why']}" for server in data["servers"].values() if server["up"] and "why" in server),
         *data["down"],
     ]
     return "\n".join([*lines, "" if data["down"] else "everything is up"]).rstrip()
-
-
-def _table(rows):
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def _listed(name, it):

@@ -1,7 +1,6 @@
 """What an operator types about a whole environment."""
 
 import shlex
-from pathlib import Path
 
 import salt.client
 
@@ -13,6 +12,7 @@ from idr import update as updating
 from idr.cloud import applying, destroying, listing, telling, wanted
 from idr.door import door, milestones
 from idr.errors import Refused
+from idr.site import folder_of
 
 __load__ = ["plan", "apply", "list_", "replace", "destroy", "enrol", "update", "show", "ssh_config", "check"]
 __func_alias__ = {"list_": "list"}
@@ -68,13 +68,13 @@ def apply(
     """
     tell = milestones(__opts__, "environment/apply")
     if rollback:
-        done = destroying.roll_back(env, apply, break_lock, _folder(env, site), tell)
+        done = destroying.roll_back(env, apply, break_lock, folder_of(env, site), tell)
         how = f"salt-run environment.apply {env} rollback=True apply=True"
         return _removed(done, f"{env}: what the unfinished run made is gone") if apply else _planned(done, how)
     if not apply:
         return _planned(applying.plan(env, given), _typed("apply", env, given))
     then = {"named": commit, "even_if": _even_if(even_if)} if deploy else None
-    return _applied(env, applying.apply(env, given, break_lock, then, _folder(env, site), tell))
+    return _applied(env, applying.apply(env, given, break_lock, then, folder_of(env, site), tell))
 
 
 @door
@@ -119,7 +119,9 @@ def replace(env, server, apply=False, deploy=True, break_lock=None, commit=None,
         )
         return _planned(applying.replacement(env, server, running), how)
     tell = milestones(__opts__, "environment/replace")
-    done = applying.replace_server(env, server, running, break_lock, then if deploy else None, _folder(env, site), tell)
+    done = applying.replace_server(
+        env, server, running, break_lock, then if deploy else None, folder_of(env, site), tell
+    )
     return _applied(env, done)
 
 
@@ -146,7 +148,7 @@ def destroy(env, confirm=None, apply=False, break_lock=None, site=None, **kwargs
         salt-run environment.destroy newidr confirm=newidr apply=True
     """
     tell = milestones(__opts__, "environment/destroy")
-    done = destroying.destroy(env, confirm, apply, break_lock, _folder(env, site), tell)
+    done = destroying.destroy(env, confirm, apply, break_lock, folder_of(env, site), tell)
     if apply:
         return _removed(done, f"{env} is gone" if done.steps else f"{env}: nothing of it is in the cloud")
     return _planned(done, f"salt-run environment.destroy {env} confirm={env} apply=True")
@@ -178,7 +180,7 @@ def enrol(env, apply=False, replace=None, commit=None, site=None, **kwargs):
     """
     remade = replace.split(",") if isinstance(replace, str) else replace or []
     tell = milestones(__opts__, "environment/enrol")
-    plan, changed = enrolment.enrol(env, apply, remade, commit, _folder(env, site), tell)
+    plan, changed = enrolment.enrol(env, apply, remade, commit, folder_of(env, site), tell)
     if changed:
         return {"result": True, "comment": f"{env} is enrolled", "done": [str(step) for step in plan]}
     if not plan:
@@ -214,7 +216,7 @@ def update(env, apply=False, commit=None, even_if=None, site=None, **kwargs):
         salt-run environment.update idr apply=True commit=0a1b2c3
     """
     tell = milestones(__opts__, "environment/update")
-    done = updating.update(env, apply, commit, _even_if(even_if), _folder(env, site), tell)
+    done = updating.update(env, apply, commit, _even_if(even_if), folder_of(env, site), tell)
     return _updated(env, done, apply, commit)
 
 
@@ -238,7 +240,7 @@ def show(env, drift=True, site=None, **kwargs):
         salt-run environment.show idr
         salt-run --out=json environment.show idr drift=False
     """
-    seen = showing.show(env, drift, _folder(env, site), milestones(__opts__, "environment/show"))
+    seen = showing.show(env, drift, folder_of(env, site), milestones(__opts__, "environment/show"))
     if seen["down"]:
         seen["retcode"] = 1  # of the shell; that of an orchestration is in the context
         __context__["retcode"] = 1
@@ -262,7 +264,7 @@ def ssh_config(env, user=None, site=None, **kwargs):
         salt-run environment.ssh_config idr user=ada > ~/.ssh/idr.conf    # and in ~/.ssh/config: Include idr.conf
         ssh -N idr-tunnel-cache-refresh                                   # then http://localhost:9000/
     """
-    folder = _folder(env, site)
+    folder = folder_of(env, site)
     environment, _ = table.of_operator(env, folder)
     return openssh.text(environment, folder, user)
 
@@ -294,14 +296,6 @@ def check(env=None, **kwargs):
     if found:
         raise Refused(found, f"{env} is not ready")
     return {"result": True, "comment": f"all {len(servers)} servers of {env} are ready"}
-
-
-def _folder(env, site):
-    """The operator's site directory."""
-    folder = Path(site or f"~/.config/idr/{env}").expanduser()
-    if site and not (folder.is_absolute() and folder.is_dir()):
-        raise Refused([f"site: has to be the absolute path of a directory that is there, not {site}"])
-    return folder
 
 
 def _even_if(said):

@@ -111,13 +111,18 @@ def milestones(opts, action):
     return tell
 
 
+def who():
+    """Who this is, for records: ``ada@workstation``. Whoever became root by sudo is told as themselves."""
+    return f"{os.environ.get('SUDO_USER') or getpass.getuser()}@{socket.gethostname()}"
+
+
 def _record(function, args, kwargs, outcome, began):
     opts = function.__globals__["__opts__"]
     outcome = outcome["data"] if isinstance(outcome, dict) and "outputter" in outcome else outcome
     is_dict = isinstance(outcome, dict)
     entry = {
         "when": datetime.fromtimestamp(began, UTC).isoformat(timespec="seconds"),
-        "who": f"{os.environ.get('SUDO_USER') or getpass.getuser()}@{socket.gethostname()}",
+        "who": who(),
         "what": f"{function.__module__.rpartition('.')[2]}.{function.__name__}",
         "arguments": [*map(str, args), *(f"{name}={value}" for name, value in kwargs.items())],
         "result": outcome.get("result", True) if is_dict else True,

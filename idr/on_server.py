@@ -1,5 +1,5 @@
 """
-What enrolment looks at and does on a server, run there by the server's own python3 (3.9 or newer, only the standard
+What is looked at and done on a server over SSH, run there by the server's own python3 (3.9 or newer, only the standard
 library).
 
 This file isn't installed: it's sent over SSH with each call (idr/ssh.py), followed by one line of JSON and, for some
@@ -27,7 +27,7 @@ NEXT_PILLAR = Path("/etc/idr/next")  # what the candidate has otherwise than PIL
 CLOUDS = Path("/etc/idr/clouds.yaml")
 FILE_LISTS = Path("/var/cache/salt/master/file_lists/roots")
 RAN_STATES = Path("/var/cache/salt/minion/highstate.cache.p")  # a minion writes it with each highstate
-DEPLOYS = Path("/var/log/idr/deploys")
+REPORTS = Path("/var/log/idr")
 DEPLOY = "idr-deploy.service"
 EVENTS = Path("/var/log/idr/events.jsonl")
 PATIENCE = 10  # seconds that a question about progress waits for something to tell
@@ -58,7 +58,7 @@ def facts(asked, _stream):
         "secrets": {name: sorted(_secrets(name)) for name in asked["secrets"]},
         "credential": _credential(),
         "ran_states": RAN_STATES.exists(),
-        "deploy": _deploy(),
+        "deploy": _going_on(DEPLOY),
     }
 
 
@@ -73,7 +73,7 @@ def shown(asked, _stream):
         "services": {unit["Id"]: unit["ActiveState"] for unit in found if unit["LoadState"] == "loaded"},
         "versions": {name: _first_line(script) for name, script in asked["versions"].items()},
         "release": _release(),
-        "deploy": _deploy(),
+        "deploy": _going_on(DEPLOY),
     }
 
 
@@ -309,24 +309,49 @@ def start(asked, _stream):
         _run("systemctl", "restart", unit)
 
 
-def deploy(asked, _stream):
-    """Begin `orch.deploy` in a unit of its own, which nothing of who asked can end; returns where its report goes."""
-    DEPLOYS.mkdir(mode=0o700, parents=True, exist_ok=True)
-    report = DEPLOYS / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{asked['commit']}.json"
-    began = {"report": str(report), "offset": _now()}
+def begin(asked, _stream):
+    """
+    Begin a runner of this master in a unit of its own, which nothing of who asked can end; returns what `progress` is
+    to be asked. Of two at once the second fails, as the unit is there already.
+
+    unit:    the unit's name
+    folder:  of its reports, in /var/log/idr
+    of:      what its report is named after
+    words:   the runner and its arguments
+    action:  whose milestones are its progress, as idr/door.py has it; None: highstates
+    """
+    reports = REPORTS / asked["folder"]
+    reports.mkdir(mode=0o700, parents=True, exist_ok=True)
+    report = reports / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{asked['of']}.json"
+    began = {"unit": asked["unit"], "action": asked["action"], "report": str(report), "offset": _now()}
+    who = [f"--setenv=SUDO_USER={os.environ['SUDO_USER']}"] if "SUDO_USER" in os.environ else []  # for the record
     _run(
-        "systemd-run", "--quiet", "--collect", f"--unit={DEPLOY}", f"--description={report}", "--property=UMask=0077",
-        f"--property=StandardOutput=file:{report}",
-        str(SALT / "bin/salt-run"), "--out=json", "state.orchestrate", "orch.deploy",
+        "systemd-run", "--quiet", "--collect", f"--unit={asked['unit']}", f"--description={report}",
+        "--property=UMask=0077", f"--property=StandardOutput=file:{report}", *who, *_salt_run(asked["words"]),
     )  # fmt: skip
-    for old in sorted(DEPLOYS.iterdir())[:-20]:
+    for old in sorted(reports.iterdir())[:-20]:
         old.unlink()
     return began
 
 
-def _deploy():
-    """The report of the deploy that is going on, or None."""
-    asked = ["systemctl", "show", "--property=ActiveState,Description", DEPLOY]
+def _salt_run(words):
+    return [str(SALT / "bin/salt-run"), "--out=json", *words]
+
+
+def answer(asked, _stream):
+    """What a runner of this master prints that only looks and is soon done."""
+    command = _salt_run(asked["words"])
+    both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return subprocess.run(command, stdin=subprocess.DEVNULL, text=True, **both).stdout
+
+
+def going_on(asked, _stream):
+    """The report of the runner that goes on in that unit, or None."""
+    return _going_on(asked["unit"])
+
+
+def _going_on(unit):
+    asked = ["systemctl", "show", "--property=ActiveState,Description", unit]
     said = subprocess.run(asked, capture_output=True, text=True).stdout
     shown = dict(line.split("=", 1) for line in said.splitlines())
     return shown["Description"] if shown.get("ActiveState") in ("active", "activating", "deactivating") else None
@@ -334,19 +359,18 @@ def _deploy():
 
 def progress(asked, _stream):
     """
-    What servers began and ended since an offset in the record of events (None: from now on), as soon as there is
-    something to tell, and the report once the deploy has ended.
+    What a runner in its unit did since an offset in the record of events (None: from now on), as soon as there is
+    something to tell, and the report once it has ended.
     """
     offset = _now() if asked["offset"] is None else asked["offset"]
     until = time.monotonic() + PATIENCE
     while True:
-        going_on = _deploy() == asked["report"]  # asked first, so that no event comes after the last look
-        events, offset = _events(offset)
-        if events or not going_on or time.monotonic() > until:
+        at_work = _going_on(asked["unit"]) == asked["report"]  # asked first, so that no event comes after the last look
+        events, offset = _events(offset, asked["action"])
+        if events or not at_work or time.monotonic() > until:
             break
         time.sleep(0.5)
-    report = None if going_on else Path(asked["report"]).read_text()
-    return {"events": events, "offset": offset, "report": report}
+    return {"events": events, "offset": offset, "report": None if at_work else Path(asked["report"]).read_text()}
 
 
 def _now():
@@ -354,8 +378,8 @@ def _now():
     return EVENTS.stat().st_size if EVENTS.exists() else 0
 
 
-def _events(offset):
-    """Highstates that began or ended, from an offset in the record on; and the offset of the next look."""
+def _events(offset, action):
+    """An action's milestones, or highstates that began or ended, from an offset on; and the offset of the next look."""
     size = _now()
     if size < offset:  # rotated
         offset = 0
@@ -364,25 +388,28 @@ def _events(offset):
     with open(EVENTS, "rb") as record:
         record.seek(offset)
         whole = record.read().rpartition(b"\n")[0]
-    events = []
-    for line in whole.splitlines():
-        event = json.loads(line)
-        data = event["data"]
-        if data.get("fun") != "state.highstate":
-            continue
-        if event["tag"].endswith("/new"):
-            events.append({"began": data["minions"]})
-        elif isinstance(data.get("return"), dict):
-            states = data["return"].values()
-            events.append(
-                {
-                    "ended": data["id"],
-                    "states": len(states),
-                    "changed": sum(bool(state["changes"]) for state in states),
-                    "failed": sum(state["result"] is False for state in states),
-                }
-            )
-    return events, offset + len(whole) + bool(whole)
+    events = [_milestone(json.loads(line), action) for line in whole.splitlines()]
+    return [event for event in events if event], offset + len(whole) + bool(whole)
+
+
+def _milestone(event, action):
+    """What an event tells of the progress, None if it doesn't."""
+    data = event["data"]
+    if action:
+        return {"said": data["message"]} if event["tag"] == f"idr/{action}/progress" else None
+    if data.get("fun") != "state.highstate":
+        return None
+    if event["tag"].endswith("/new"):
+        return {"began": data["minions"]}
+    if not isinstance(data.get("return"), dict):
+        return None
+    states = data["return"].values()
+    return {
+        "ended": data["id"],
+        "states": len(states),
+        "changed": sum(bool(state["changes"]) for state in states),
+        "failed": sum(state["result"] is False for state in states),
+    }
 
 
 def _run(*command, env=None):
@@ -422,7 +449,7 @@ def _link(path, target):
 if __name__ == "__main__":
     DOINGS = (
         facts, shown, put, install_salt, install_release, bring_candidate, candidate, make_key, set_keys, make_secrets,
-        start, deploy, progress,
+        start, begin, answer, going_on, progress,
     )  # fmt: skip
     doing = {function.__name__: function for function in DOINGS}[sys.argv[2]]
     print(json.dumps(doing(json.loads(sys.stdin.buffer.readline()), sys.stdin.buffer)))

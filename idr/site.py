@@ -18,6 +18,8 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from idr.errors import Refused
+
 PILLAR = "/etc/idr/pillar"
 KNOWN = ("site.sls", "environment.sls", "tls", "oauth_client_secret", "known_hosts")
 
@@ -28,6 +30,14 @@ class Site:
 
     files: dict[str, str]
     known_hosts: tuple[Path, ...]
+
+
+def folder_of(environment, given=None):
+    """The site directory of an environment: the operator's own place for it, or the one that was given."""
+    folder = Path(given or f"~/.config/idr/{environment}").expanduser()
+    if given and not (folder.is_absolute() and folder.is_dir()):
+        raise Refused([f"site: has to be the absolute path of a directory that is there, not {given}"])
+    return folder
 
 
 def read(environment, folder):

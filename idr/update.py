@@ -5,20 +5,18 @@ What would change is found by the servers themselves, from a candidate beside th
 test=True` of the Salt environment `next`. The deploy is a unit of the master's own that no lost terminal ends.
 """
 
-import json
-import re
 import tempfile
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from idr import commits, enrolment, with_salt
+from idr import at_master, commits, enrolment, with_salt
 from idr.enrol import looked_at
 from idr.errors import IdrError, Refused
+from idr.on_server import DEPLOY
 
 REHEARSAL = 600  # seconds a server's rehearsal may take
-OUT_OF_SIGHT = 300  # seconds without a word from the master until a deploy is no longer followed
+ORCHESTRATION = ["state.orchestrate", "orch.deploy"]
 
 
 @dataclass(frozen=True)
@@ -70,8 +68,9 @@ def update(name, apply, named, even_if, folder, tell):
             raise Refused([f"a deploy of this commit is going on. To follow it: {how}"])
         if seen.deploying:
             tell("following the deploy of this commit that is going on")
-            began = {"report": seen.deploying, "offset": None}  # what it did until now was told to somebody
-            return Update([], [], Rehearsal(), follow(seen, began, tell))
+            began = {"unit": DEPLOY, "action": None, "report": seen.deploying}
+            # what it did until now was told to somebody
+            return Update([], [], Rehearsal(), _followed(seen, began | {"offset": None}, tell))
         _has_to_be_enrolled(seen)
         carried = _carried(seen)
         steps = [str(step) for step in seen.plan]
@@ -90,8 +89,9 @@ def update(name, apply, named, even_if, folder, tell):
         if rehearsal.is_empty:
             return Update(carried, steps, rehearsal)
         tell("the deploy begins, and goes on whatever becomes of this terminal")
-        began = seen.ssh.do(seen.environment.proxy, "deploy", {"commit": seen.wanted.commit})
-        return Update(carried, steps, rehearsal, follow(seen, began, tell))
+        asked = {"unit": DEPLOY, "folder": "deploys", "of": seen.wanted.commit, "words": ORCHESTRATION, "action": None}
+        began = seen.ssh.do(seen.environment.proxy, "begin", asked)
+        return Update(carried, steps, rehearsal, _followed(seen, began, tell))
 
 
 def _has_to_be_enrolled(seen):
@@ -162,45 +162,18 @@ def sorted_out(found, new=()):
     return Rehearsal(would, fails, tuple(new))
 
 
-def follow(seen, began, tell):
-    """Tell how a deploy goes on until it has ended; returns what became of it."""
-    proxy, asked = seen.environment.proxy, began
-    last_word = time.monotonic()
-    while True:
-        try:
-            said = seen.ssh.do(proxy, "progress", asked, seconds=60)
-        except IdrError as error:  # a new firewall or a restart of the network may cut the link
-            if time.monotonic() - last_word > OUT_OF_SIGHT:
-                raise IdrError(
-                    f"out of sight for {OUT_OF_SIGHT} s ({error}); the deploy goes on without you. "
-                    f"To follow it again: salt-run environment.update {seen.environment.name} apply=True"
-                ) from error
-            tell(f"out of sight: {error}")
-            time.sleep(2)
-            continue
-        last_word = time.monotonic()
-        for event in said["events"]:
-            tell(_told(event))
-        if said["report"] is not None:
-            return outcome(began["report"], said["report"])
-        asked = {**began, "offset": said["offset"]}
-
-
-def _told(event):
-    if "began" in event:
-        return f"at work: {', '.join(sorted(event['began']))}"
-    failed = f", {event['failed']} failed" if event["failed"] else ""
-    return f"{event['ended']}: {event['changed']} of {_count(event['states'], 'state')} changed{failed}"
+def _followed(seen, began, tell):
+    """What became of a deploy, which is followed to its end."""
+    again = f"salt-run environment.update {seen.environment.name} apply=True"
+    return outcome(began["report"], at_master.follow(seen.ssh, seen.environment.proxy, began, again, tell))
 
 
 def outcome(path, text):
     """How a deploy ended, from its report: the returned JSON of `state.orchestrate`."""
-    begin = re.search(r"^\{", text, re.MULTILINE)
     try:
-        report, _ = json.JSONDecoder().raw_decode(text, begin.start() if begin else 0)
-    except json.JSONDecodeError:  # it was killed
-        said = (text.strip() or "no output").splitlines()[-1].strip()
-        return Deployed(path, {}, [f"it ended without a report: {said} (journalctl -u idr-deploy)"])
+        report = at_master.returned(text, "journalctl -u idr-deploy")
+    except IdrError as error:
+        return Deployed(path, {}, [str(error)])
     changed, failed = {}, []
     for answer in report["data"].values():
         if not isinstance(answer, dict):  # it didn't come to its steps

@@ -31,6 +31,13 @@ idr_volume_omero_data_src: ''
 idr_volume_proxy_nginxcache_src: ''
 idr_volume_dockermanager_data_src: ''   # of a-dockermanager-data
 
+# The hours of the day (UTC) at which its master takes a backup set of it by itself, while it's the live one.
+backup_hours: [3]
+
+# Which backup sets `backup.prune` keeps: the newest of each of the last so many hours, days, … that have one, and of the
+# verified ones. What stays whatever these say (pins, the newest good, …) is in docs/backups.md.
+backup_keep: {hourly: 0, daily: 7, weekly: 4, monthly: 6, yearly: 2, verified: 3}
+
 # A server is <side>-<role>, or <side>-<role><number> where there are more. Roles: proxy (one, for both sides), omero,
 # database, dockermanager (analysis side), management (production side; gets what every server gets, and no volume).
 # A volume's name is that of its server without the environment, and its use: a second OMERO is

@@ -106,6 +106,7 @@ def after(facts, plan):
             facts = _made(facts, step, id_, what, plan.environment)
         elif step.verb == "remove":
             (thing,) = [each for each in facts.all(step.kind) if each.id == id_]
+            assert step.kind != "volume" or not [it for it in facts.all("snapshot") if it.what["volume_id"] == id_]
             facts = without(facts, lambda each, thing=thing: each is thing)
         else:
             (thing,) = [each for each in facts.all(step.kind) if each.id == id_]
@@ -116,6 +117,8 @@ def after(facts, plan):
             elif "if_revision" in what:
                 what = {key: value for key, value in what.items() if key != "if_revision"}
                 assert not thing.what["port_id"] and step.what["if_revision"] == thing.what["revision_number"]
+            elif "metadata" in what:
+                what = {**what, "metadata": {**thing.what["metadata"], **what["metadata"]}}
             elif "external_gateway_info" in what:
                 what = {"external_network_id": what["external_gateway_info"]["network_id"]}
             environment = mark.of(what["description"])[0] if "description" in what else thing.environment

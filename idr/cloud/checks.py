@@ -39,12 +39,19 @@ def flavors(draft, image):
 
 
 def quotas(draft):
-    """Problems for everything that the project hasn't room for, what is needed beside what is free."""
-    for name, needed in sorted(draft.needed.items()):
-        limit, used = draft.facts.quotas.get(name, (-1, 0))
-        if needed and limit >= 0 and used + needed > limit:
+    """Problems for everything that the project hasn't room for."""
+    draft.problems += shortages(draft.needed, draft.facts)
+
+
+def shortages(needed, facts):
+    """A line for each quota that hasn't room, what is needed beside what is free."""
+    found = []
+    for name, more in sorted(needed.items()):
+        limit, used = facts.quotas.get(name, (-1, 0))
+        if more and limit >= 0 and used + more > limit:
             unit = f" {UNITS[name]}" if name in UNITS else ""
-            draft.problems.append(
-                f"quota of {name}: {needed}{unit} needed, {max(limit - used, 0)}{unit} free ({used} of {limit} used): "
+            found.append(
+                f"quota of {name}: {more}{unit} needed, {max(limit - used, 0)}{unit} free ({used} of {limit} used): "
                 f"have it raised, or remove what nobody needs"
             )
+    return found

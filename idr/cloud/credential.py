@@ -1,5 +1,6 @@
 """
-The credential by which an environment's master asks its cloud: it sees everything and snapshots volumes, and no more.
+The credential by which an environment's master asks its cloud: it sees everything, snapshots volumes and takes its own
+environment's lock, and no more.
 
 It is an application credential of Keystone, which whoever enrols makes in their own name. Snapshots take the role
 `member`, which could delete all there is, so access rules say what calls it's good for. Its secret is told once, when
@@ -12,14 +13,14 @@ from pathlib import Path
 from openstack.exceptions import raise_from_response
 from os_service_types import ServiceTypes
 
-from idr.cloud import inventory, mark, wanted
+from idr.cloud import inventory, lock, mark, wanted
 from idr.cloud.connection import ERRORS, MASTERS_OWN, connect, told
 from idr.errors import IdrError, Refused
 
 CA = "/etc/idr/cloud-ca.pem"
 ROLES = ("member", "_member_")
 SEEN = ("compute", "network", "image", "block-storage")  # not identity: a user's EC2 keys are read there
-# of block storage; Keystone's `**` is any part of a path, so that a prefix before the version does no harm
+# of block storage; Keystone's `**` is any part of a path, so that a catalog may have a prefix before the version
 SNAPSHOTS = (
     ("POST", "/**/snapshots"),
     ("POST", "/**/snapshots/*/metadata"),
@@ -37,15 +38,19 @@ def giver(environment):
     return Giver(connect(wanted.cloud_of(environment)), environment, wanted.cloud_in_pillar(environment))
 
 
-def rules(types):
-    """The access rules for the services of those TYPES: a set of (service, method, path)."""
+def rules(types, record=None):
+    """
+    The access rules for the services of those TYPES: a set of (service, method, path).
+
+    record:  the id of the group that is the environment's lock, whose description it may write; its rules are others
+    """
+    own = {"block-storage": SNAPSHOTS, "network": (("PUT", f"/**/security-groups/{record}"),) if record else ()}
     found = set()
     for service in SEEN:
         # a catalog may call one `volumev3`, and the service itself goes by the name in its own configuration
         for name in types & set(ServiceTypes().get_all_types(service)):
             found.add((name, "GET", "/**"))
-            if service == "block-storage":
-                found |= {(name, method, path) for method, path in SNAPSHOTS}
+            found |= {(name, method, path) for method, path in own.get(service, ())}
     return found
 
 
@@ -83,7 +88,8 @@ class Giver:
         self.access = connection.session.auth.get_access(connection.session)
         own = self.access.application_credential if self.access.application_credential_id else {}
         self.may_make = not own.get("restricted")
-        self.rules = rules({service["type"] for service in self.access.service_catalog.catalog})
+        types = {service["type"] for service in self.access.service_catalog.catalog}
+        self.rules = rules(types, lock.record_id(connection, environment))
 
     def unfit(self, id_, log_in):
         """

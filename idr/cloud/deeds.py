@@ -100,7 +100,9 @@ def changed(cloud, kind, id_, what):
 
 def change(cloud, kind, id_, what):
     """Give a thing other attributes; but for a conditional change, done twice it's the same as once."""
-    if kind == "volume":
+    if kind == "snapshot":
+        cloud.block_storage.set_snapshot_metadata(id_, **what["metadata"])
+    elif kind == "volume":
         cloud.block_storage.set_volume_metadata(id_, **what["metadata"])
         if "name" in what:
             cloud.block_storage.update_volume(id_, name=what["name"])

@@ -19,13 +19,13 @@ from datetime import UTC, datetime
 
 from idr.cloud import mark
 from idr.cloud.answers import is_missing, is_stale, is_unclear
-from idr.cloud.connection import ERRORS
+from idr.cloud.connection import ERRORS, told
 from idr.errors import IdrError, Refused
 
 TRIES = 10
 LONGEST = 255  # characters of a description in Neutron
 RECORD = re.compile(
-    r"(?P<mark>[^;]*)(; unfinished (?P<unfinished>[^;]+))?"
+    r"(?P<mark>[^;]*)(; unfinished (?P<unfinished>[^;]+))?(; backup failed (?P<failed>[^;\s]+))?"
     r"(; held by (?P<holder>\S+) since (?P<since>\S+) to (?P<purpose>.*))?"
 )
 
@@ -36,18 +36,23 @@ class Lost(IdrError):
 
 @dataclass(frozen=True)
 class Record:
-    """What the base group's description says: whose it is, the run that isn't finished, and who holds the lock."""
+    """
+    What the base group's description says: whose it is, the run that isn't finished, when the last backup failed (it
+    may have left nothing else), and who holds the lock.
+    """
 
     mark: str
     unfinished: str | None = None
+    failed: str | None = None  # gone with the next good one
     holder: str | None = None  # user@host:pid
     since: str | None = None
     purpose: str | None = None
 
     def __str__(self):
         unfinished = f"; unfinished {self.unfinished}" if self.unfinished else ""
+        failed = f"; backup failed {self.failed}" if self.failed else ""
         held = f"; held by {self.holder} since {self.since} to {self.purpose}" if self.holder else ""
-        return f"{self.mark}{unfinished}{held}"[:LONGEST]
+        return f"{self.mark}{unfinished}{failed}{held}"[:LONGEST]
 
     @property
     def free(self):
@@ -58,6 +63,19 @@ class Record:
 def record(description):
     """The ``Record`` that is that description."""
     return Record(**RECORD.match(description).groupdict())
+
+
+def record_id(cloud, environment):
+    """The id of the base group that is an environment's record, None where it has none yet."""
+    try:
+        return next((group.id for group, _ in _groups(cloud, environment)), None)
+    except ERRORS as error:
+        raise IdrError(f"security group {environment}, which is the lock: {told(error)}") from error
+
+
+def moment():
+    """The time as it's written in records."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def this_process():
@@ -87,6 +105,10 @@ class Lock:
     def finish(self):
         """Write down that nothing is unfinished."""
         self._write(replace(self.mine, unfinished=None))
+
+    def backed_up(self, failed=None):
+        """Write down that a backup was a success, or that it FAILED and when."""
+        self._write(replace(self.mine, failed=failed))
 
     def release(self):
         """Give it back; where it was lost there's nothing to give."""
@@ -138,25 +160,26 @@ class Gone(Lost):
 
 
 @contextmanager
-def held(cloud, environment, run, purpose, broken=None):
+def held(cloud, environment, run, purpose, broken=None, typed=None):
     """
     The environment's lock, a ``Lock``, for as long as the block lasts.
 
     run:      this run's id, which the base group gets if it has to be made
     purpose:  what for, which others are told: ``apply``
     broken:   the holder whose lock is to be broken, as the refusal shows it
+    typed:    the runner that was typed, where it isn't ``environment.<purpose>``
 
     Refused with who holds it, since when, and how it's broken.
     """
-    lock = _acquire(cloud, environment, run, purpose, broken)
+    lock = _acquire(cloud, environment, run, purpose, broken, typed or f"environment.{purpose}")
     try:
         yield lock
     finally:
         lock.release()
 
 
-def _acquire(cloud, environment, run, purpose, broken):
-    since = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _acquire(cloud, environment, run, purpose, broken, typed):
+    since = moment()
     for pause in _pauses():
         if not _groups(cloud, environment):
             text = str(Record(mark.description(environment, run), unfinished=run))  # an environment that has begun
@@ -167,7 +190,7 @@ def _acquire(cloud, environment, run, purpose, broken):
         for group, said in dead:
             _sent(lambda group=group, said=said: _update(cloud, group, said.free))
         if others and not dead:
-            raise Refused(_held_by(environment, said, purpose, broken) for _, said in others)
+            raise Refused(_held_by(environment, said, typed, broken) for _, said in others)
         if dead or not found:
             continue
         group, said = found[0]
@@ -194,15 +217,14 @@ def _groups(cloud, environment):
     return [(group, record(group.description)) for group in sorted(ours, key=lambda it: (it.created_at, it.id))]
 
 
-def _held_by(environment, said, purpose, broken):
+def _held_by(environment, said, typed, broken):
     me, _, _ = this_process().rpartition(":")
     who, _, pid = said.holder.rpartition(":")
     dead = ", which doesn't run any more" if who == me and not os.path.exists(f"/proc/{pid}") else ""
     wrong = f"break_lock={broken} doesn't name its holder. " if broken else ""
     return (
         f"{environment}: {who} (process {pid}{dead}) is on it since {said.since}, to {said.purpose}. {wrong}"
-        f"Once you are sure that this run is dead: salt-run environment.{purpose} {environment} apply=True "
-        f"break_lock={said.holder}"
+        f"Once you are sure that this run is dead: salt-run {typed} {environment} apply=True break_lock={said.holder}"
     )
 
 

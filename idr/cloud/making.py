@@ -21,6 +21,7 @@ PAUSES = (1, 2, 4, 8)  # seconds before the second try of a call and each furthe
 WORD = 10  # seconds between two words of what is waited for
 LIMITS = {"volume": 6 * 3600, "snapshot": 6 * 3600, "server": 1200, "attachment": 600}  # seconds, then it's a failure
 DONE = {"make": "made", "wait": "waited for", "change": "changed", "tag": "tagged", "remove": "removed"}
+BUSY = ("volume", "snapshot")  # whose removal takes its time, and may end where it began
 HOLDS_BYTES = ("server", "volume", "snapshot")  # of which none is removed by a run that lost its lock
 
 
@@ -60,6 +61,38 @@ def carry_out(cloud, plan, tell, lock, look_first=False, go_on=False):
     """
     _ = cloud.network, cloud.compute, cloud.block_storage  # the SDK makes these at their first use, in one thread
     return _Run(cloud, plan, tell, lock, look_first, go_on).all()
+
+
+def sent(send, look, pause, look_first=False):
+    """
+    Make a call, again where it may not have had its effect; returns what it or `look` returns.
+
+    look:        finds what an earlier try has made, None if there's nothing
+    pause:       waits for that many seconds before another try
+    look_first:  whether it may be there before the first
+    """
+    found = look() if look_first else None
+    if found:
+        return found
+    for seconds in (*PAUSES, None):
+        try:
+            return send()
+        except ERRORS as error:
+            if is_quota(error):
+                raise _Everything(f"the project may not have more, or not now: {told(error)}") from error
+            if is_missing(error):
+                raise
+            again = is_unclear(error) or is_conflict(error)
+            if again and seconds:
+                pause(seconds)
+            found = look()  # a call that was lost may be what is in the way of this one
+            if found:
+                return found
+            if is_stale(error):
+                raise IdrError(f"somebody else had it first, once more will do ({told(error)})") from error
+            if not (again and seconds):
+                raise
+    raise AssertionError("the last try ends above")
 
 
 class _Run:
@@ -166,10 +199,15 @@ class _Run:
     def _remove(self, step, id_, what):
         if step.kind in HOLDS_BYTES:
             self.lock.check()
-        if step.kind == "volume":
-            self._wait(step, "volume", id_, what, "available", deeds.GONE, *_FAILED)
+        if step.kind in BUSY:  # on its way already, or not yet there to be removed
+            self._wait(step, step.kind, id_, what, "available", deeds.GONE, *_FAILED)
         try:
-            self._sent(lambda: deeds.remove(self.cloud, step.kind, id_, what))
+            self._sent(
+                lambda: deeds.remove(self.cloud, step.kind, id_, what),
+                lambda: (
+                    step.kind in BUSY and deeds.state(self.cloud, step.kind, id_, what)[0] in ("deleting", deeds.GONE)
+                ),
+            )
         except ERRORS as error:
             if not is_missing(error):
                 raise
@@ -177,29 +215,7 @@ class _Run:
             self._wait(step, step.kind, id_, what, deeds.GONE)
 
     def _sent(self, send, look=lambda: None):
-        """Make a call, again where it may not have had its effect; returns what it or `look` returns."""
-        found = look() if self.look_first else None
-        if found:
-            return found
-        for pause in (*PAUSES, None):
-            try:
-                return send()
-            except ERRORS as error:
-                if is_quota(error):
-                    raise _Everything(f"the project may not have more, or not now: {told(error)}") from error
-                if is_missing(error):
-                    raise
-                again = is_unclear(error) or is_conflict(error)
-                if again and pause:
-                    self._pause(pause)
-                found = look()  # a call that was lost may be what is in the way of this one
-                if found:
-                    return found
-                if is_stale(error):
-                    raise IdrError(f"somebody else had it first, once more will do ({told(error)})") from error
-                if not (again and pause):
-                    raise
-        raise AssertionError("the last try ends above")
+        return sent(send, look, self._pause, self.look_first)
 
     def _wait(self, step, kind, id_, what, *good):
         since, between = time.monotonic(), 0.3
@@ -208,6 +224,8 @@ class _Run:
             if state in good:
                 return
             why = f": {why}" if why else ""
+            if state == "available" and kind in BUSY and good == (deeds.GONE,):
+                raise IdrError("the cloud kept it, it is available again: something was made of it and needs it")
             if state in _FAILED or state == deeds.GONE:
                 raise IdrError(f"its state is {state} after {time.monotonic() - since:.0f} s{why}")
             if time.monotonic() - since > LIMITS[kind]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import yaml
 
 from idr import topology
+from idr.backup import retention
 from idr.checkout import CHECKOUT
 from idr.cloud.model import Wanted, WantedNetwork, WantedServer, WantedVolume
 from idr.cloud.networks import REST, SERVERS
@@ -25,6 +26,7 @@ MAY_BE_EMPTY = ("idr_network_external", "idr_volume_type", "idr_availability_zon
 SUBNETS = ("idr_environment_idr_subnet", "idr_environment_analysis_subnet")
 SMALLEST = 64  # addresses of a subnet
 LISTS = ("idr_keypair_keys", "dns_nameservers")
+IN_FILES = ("servers", "backup_keep", "backup_hours")  # alone
 BLANK = ("", "blank")
 KEY = re.compile(r"(ssh|ecdsa|sk)-[\w@.-]+ [A-Za-z0-9+/]+=*( .*)?")
 
@@ -62,6 +64,24 @@ def cloud_in_pillar(environment, checkout=CHECKOUT):
 def public_name_of(environment, checkout=CHECKOUT):
     """What visitors type, as pillar says."""
     return _Reader(environment, {}, Path(checkout), Path.home()).value("public_name")
+
+
+def backup_keep(environment, checkout=CHECKOUT):
+    """How many of an environment's backup sets are kept, by rule: ``{"daily": 7, …}``. Refused with every problem."""
+    reader = _Reader(environment, {}, Path(checkout), Path.home())
+    keep = reader.backup_keep()
+    if reader.problems:
+        raise Refused(reader.problems)
+    return keep
+
+
+def backup_hours(environment, checkout=CHECKOUT):
+    """The hours of the day, UTC, at which an environment that is live backs itself up. Refused with every problem."""
+    reader = _Reader(environment, {}, Path(checkout), Path.home())
+    hours = reader.backup_hours()
+    if reader.problems:
+        raise Refused(reader.problems)
+    return hours
 
 
 class _Reader:
@@ -107,7 +127,7 @@ class _Reader:
         return (not said and os.environ.get("OS_CLOUD")) or self.value("idr_deployment_cloud")
 
     def wanted(self):
-        servers = self.servers()
+        servers = self.mapping("servers")
         networks = self.networks()
         wanted_servers, volumes = [], []
         for name, server in sorted(servers.items(), key=lambda item: _order(item, self.environment)):
@@ -122,6 +142,8 @@ class _Reader:
         volumes = self.with_sources(volumes)
         for key in (*NAMES, *MAY_BE_EMPTY):
             self.text(key, empty=key in MAY_BE_EMPTY)
+        self.backup_keep()
+        self.backup_hours()
         if self.value("idr_environment_idr") not in (None, self.environment):
             self.wrong("idr_environment_idr", f"has to be {self.environment}, as it's asked for")
         return Wanted(
@@ -151,25 +173,44 @@ class _Reader:
         for place, layer in self.layers:
             typed = place == "{key}="
             for key in layer:
-                if key in known or (key == "servers" and not typed):
+                if key in known or (key in IN_FILES and not typed):
                     continue
-                if key == "servers":
-                    self.problems.append(f"servers=: goes into pillar/environments/{self.environment}.sls")
+                if key in IN_FILES:
+                    self.problems.append(f"{key}=: goes into pillar/environments/{self.environment}.sls")
                 elif place.startswith(DEFAULTS) and key.endswith("_src"):
                     continue  # of a server that this environment hasn't
                 else:
                     self.problems.append(f"{place.format(key=key)}: unknown; known are {', '.join(known)}")
 
-    def servers(self):
-        """The servers of pillar, the environment's own over the defaults; null takes one away."""
+    def mapping(self, key):
+        """A mapping of pillar with its entries' places, the environment's own over the defaults; null takes away."""
         found = {}
         for place, layer in reversed(self.layers[1:]):
-            entries = layer.get("servers") or {}
+            entries = layer.get(key) or {}
             if not isinstance(entries, dict):
-                self.problems.append(f"{place.format(key='servers')}: has to be a mapping, not {entries!r}")
+                self.problems.append(f"{place.format(key=key)}: has to be a mapping, not {entries!r}")
                 continue
-            found |= {str(name): (f"{place.format(key='servers')}.{name}", entry) for name, entry in entries.items()}
+            found |= {str(name): (f"{place.format(key=key)}.{name}", entry) for name, entry in entries.items()}
         return {name: (place, entry) for name, (place, entry) in found.items() if entry is not None}
+
+    def backup_keep(self):
+        """How many sets each rule keeps; none where nothing is said."""
+        found = dict.fromkeys(retention.RULES, 0)
+        for rule, (place, count) in self.mapping("backup_keep").items():
+            if rule not in found:
+                self.problems.append(f"{place}: unknown; known are {', '.join(retention.RULES)}")
+            elif not isinstance(count, int) or isinstance(count, bool) or count < 0:
+                self.problems.append(f"{place}: has to be a whole number of sets, 0 or more, not {count!r}")
+            else:
+                found[rule] = count
+        return found
+
+    def backup_hours(self):
+        hours = self.value("backup_hours") or []
+        if not isinstance(hours, list) or any(isinstance(it, bool) or it not in range(24) for it in hours):
+            self.wrong("backup_hours", f"has to be a list of hours, 0 to 23, not {hours!r}")
+            return []
+        return hours
 
     def networks(self):
         found = []

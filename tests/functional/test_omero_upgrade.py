@@ -82,6 +82,13 @@ def server(tmp_path, repo, database, units, loaders):
     host.modules.saltutil.refresh_pillar()
 
 
+def test_the_installed_release_is_what_the_link_leads_to(server):
+    home = server.home.rename(server.home.with_name("OMERO.server-5.6.13-ice36"))
+    server.home.symlink_to(home)
+
+    assert server.module.release() == "OMERO.server-5.6.13-ice36"
+
+
 def test_a_query_gives_rows_and_changes_nothing(server):
     assert server.module.query("select currentversion, currentpatch from dbpatch;"[:-1]) == [
         {"currentversion": "OMERO5.3", "currentpatch": 1}

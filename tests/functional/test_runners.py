@@ -189,6 +189,16 @@ def test_an_update_that_reaches_nobody_is_refused_and_has_only_looked(salt_run, 
     assert (unreachable / "asked").read_text().splitlines()[-1].endswith(" facts")
 
 
+@pytest.mark.parametrize("apply", [[], ["apply=True"]])
+def test_a_backup_goes_to_the_master_and_one_that_isnt_reached_is_one_line(salt_run, unreachable, apply):
+    done = salt_run("salt-run", "--out=json", "backup.create", "idr", *apply, path=unreachable)
+
+    assert done.returncode == 1
+    assert answer(done)["comment"] == "idr-proxy: unreachable by SSH: connect to host: No route"
+    assert (unreachable / "asked").read_text().split()[-1] == ("going_on" if apply else "answer")
+    assert "Traceback" not in done.stdout + done.stderr
+
+
 def test_an_environment_that_nobody_reaches_is_shown_as_a_table_and_as_a_failure(salt_run, unreachable):
     done = salt_run("salt-run", "environment.show", "idr", path=unreachable)
 

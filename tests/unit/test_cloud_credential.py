@@ -12,6 +12,7 @@ from idr.errors import IdrError, Refused
 
 CATALOG = {"identity", "compute", "network", "image", "volumev3", "placement"}
 SECRET = "the secret"
+RECORD = "0b5e1c1e-7c1f-4c53-9d0e-4f3f2b0f6c11"  # the group that is its environment's lock
 
 
 def allowed(service, method, path):
@@ -20,7 +21,7 @@ def allowed(service, method, path):
     return any(
         (service, method) == (rule_service, rule_method)
         and re.fullmatch(re.sub(r"\*\*|\*", lambda found: parts[found[0]], rule_path), path)
-        for rule_service, rule_method, rule_path in credential.rules(CATALOG)
+        for rule_service, rule_method, rule_path in credential.rules(CATALOG, RECORD)
     )
 
 
@@ -37,9 +38,11 @@ def allowed(service, method, path):
         ("volumev3", "POST", "/v3/p/snapshots/4f/metadata"),
         ("volumev3", "PUT", "/v3/p/snapshots/4f/metadata"),
         ("volumev3", "PUT", "/v3/p/snapshots/4f/metadata/idr_pinned"),
+        ("network", "PUT", f"/v2.0/security-groups/{RECORD}"),
+        ("network", "PUT", f"/networking/v2.0/security-groups/{RECORD}"),
     ],
 )
-def test_it_sees_and_snapshots(service, method, path):
+def test_it_sees_snapshots_and_takes_its_own_lock(service, method, path):
     assert allowed(service, method, path)
 
 
@@ -53,6 +56,10 @@ def test_it_sees_and_snapshots(service, method, path):
         ("network", "PUT", "/v2.0/floatingips/4f"),
         ("network", "DELETE", "/v2.0/floatingips/4f"),
         ("network", "PUT", "/v2.0/security-groups/4f"),
+        ("network", "PUT", f"/v2.0/security-groups/{RECORD}/tags/idr-released"),
+        ("network", "DELETE", f"/v2.0/security-groups/{RECORD}"),
+        ("network", "POST", "/v2.0/security-groups"),
+        ("network", "POST", "/v2.0/security-group-rules"),
         ("volumev3", "DELETE", "/v3/p/volumes/4f"),
         ("volumev3", "POST", "/v3/p/volumes"),
         ("volumev3", "POST", "/v3/p/volumes/4f/action"),
@@ -92,6 +99,11 @@ class Cloud:
         )
         auth = SimpleNamespace(get_access=lambda session: access)
         self.session = SimpleNamespace(auth=auth, get_project_id=lambda: "p")
+        self.network = SimpleNamespace(security_groups=lambda name: self.groups)
+        self.groups = [
+            SimpleNamespace(id=id_, name="newidr", description=f"IDR environment {whose}; …", created_at="2026")
+            for id_, whose in (("another's", "idr"), (RECORD, "newidr"))
+        ]
 
     def application_credentials(self, user, name):
         return [Found(it) for it in self.there.values()]
@@ -117,7 +129,8 @@ class Found(dict):
 
 def there(id_="c1", **further):
     rules = [
-        {"service": service, "method": method, "path": path} for service, method, path in credential.rules(CATALOG)
+        {"service": service, "method": method, "path": path}
+        for service, method, path in credential.rules(CATALOG, RECORD)
     ]
     plain = {"name": "newidr-master", "description": "IDR environment newidr; …", "project_id": "p"}
     return plain | {"id": id_, "access_rules": rules} | further
@@ -137,6 +150,11 @@ def test_one_that_is_as_it_should_be_stays():
 
 @pytest.mark.parametrize("rules", [None, [], [{"service": "compute", "method": "GET", "path": "/**"}]])
 def test_one_for_other_calls_is_made_anew(rules):
+    assert giver(there(access_rules=rules)).unfit("c1", nobody_asks) == "its own is for other calls"
+
+
+def test_one_for_the_lock_of_an_environment_that_was_destroyed_is_made_anew():
+    rules = [dict(zip(("service", "method", "path"), rule, strict=True)) for rule in credential.rules(CATALOG, "old")]
     assert giver(there(access_rules=rules)).unfit("c1", nobody_asks) == "its own is for other calls"
 
 

@@ -110,6 +110,22 @@ def test_what_is_written_down_stays_when_it_is_given_back(cloud):
     assert cloud.network.descriptions == ["IDR environment newidr, made by run-1"]
 
 
+def test_a_backup_that_failed_is_known_until_one_is_a_success(cloud):
+    with held(cloud) as mine:
+        mine.backed_up("2026-11-25T03:00:07.123Z")
+    with held(cloud) as mine:
+        mine.begin("run-2")
+    (description,) = cloud.network.descriptions
+    assert description == (
+        "IDR environment newidr, made by run-1; unfinished run-2; backup failed 2026-11-25T03:00:07.123Z"
+    )
+    assert lock.record(description).failed == "2026-11-25T03:00:07.123Z"
+    with held(cloud) as mine:
+        mine.finish()
+        mine.backed_up()
+    assert cloud.network.descriptions == ["IDR environment newidr, made by run-1"]
+
+
 def test_the_second_is_told_who_since_when_and_what_breaks_it(cloud):
     claim(cloud, "IDR environment newidr; held by ada@desk:4711 since 2026-11-24T05:00:00.000Z to destroy")
     with pytest.raises(Refused) as refused, held(cloud):
@@ -118,6 +134,16 @@ def test_the_second_is_told_who_since_when_and_what_breaks_it(cloud):
     assert line.startswith("newidr: ada@desk (process 4711) is on it since 2026-11-24T05:00:00.000Z, to destroy. ")
     assert line.endswith("salt-run environment.apply newidr apply=True break_lock=ada@desk:4711")
     assert cloud.network.descriptions[0].count("held by ada@desk:4711") == 1
+
+
+def test_who_typed_another_runner_is_told_that_one(cloud):
+    claim(cloud, "IDR environment newidr; held by ada@desk:4711 since 2026-11-24T05:00:00.000Z to apply")
+    with (
+        pytest.raises(Refused) as refused,
+        lock.held(cloud, ENVIRONMENT, "run-1", "take a backup", typed="backup.create"),
+    ):
+        pass
+    assert refused.value.problems[0].endswith("salt-run backup.create newidr apply=True break_lock=ada@desk:4711")
 
 
 def test_a_lock_is_broken_by_naming_its_holder_and_only_so(cloud):

@@ -119,6 +119,33 @@ def test_the_clouds_name_is_the_variables_unless_it_is_said(place, monkeypatch):
     assert read(place, own={"idr_deployment_cloud": "there"}).cloud == "there"
 
 
+def test_rules_of_backups_are_laid_over_the_defaults(place):
+    usual = {"hourly": 0, "daily": 7, "weekly": 4, "monthly": 6, "yearly": 2, "verified": 3}
+    assert wanted.backup_keep("newidr", place) == usual
+
+    read(place, own={"backup_keep": {"hourly": 24, "yearly": None}})
+
+    assert wanted.backup_keep("newidr", place) == {**usual, "hourly": 24, "yearly": 0}
+    assert wanted.backup_keep("idr", place) == usual
+
+
+def test_hours_of_backups_are_those_of_the_environment_or_the_usual_one(place):
+    assert wanted.backup_hours("newidr", place) == [3]
+    read(place, own={"backup_hours": [3, 15]})
+    assert (wanted.backup_hours("newidr", place), wanted.backup_hours("idr", place)) == ([3, 15], [3])
+    read(place, own={"backup_hours": []})
+    assert wanted.backup_hours("newidr", place) == []
+
+
+def test_rules_of_backups_that_are_wrong_are_refused(place):
+    (place / "pillar/environments/newidr.sls").write_text("backup_keep: {dayly: 7}")
+
+    with pytest.raises(Refused) as refused:
+        wanted.backup_keep("newidr", place)
+
+    assert len(refused.value.problems) == 1 and "backup_keep.dayly: unknown" in refused.value.problems[0]
+
+
 @pytest.mark.parametrize("name", ["newidr-a", "New", "", "../idr", 7])
 def test_a_name_of_no_environment(place, name):
     with pytest.raises(Refused, match="refused"):

@@ -162,6 +162,9 @@ def test_old_releases_are_forgotten_but_never_one_in_use(root):
     assert there == ["r0", "r3", "r4", "r5", "r6", "r7", "r8"]
 
 
+ASKED = {"unit": on_server.DEPLOY, "action": None, "report": "report"}
+
+
 def record(path, *events):
     with open(path, "a") as file:
         file.writelines(json.dumps({"tag": tag, "data": data}) + "\n" for tag, data in events)
@@ -170,9 +173,9 @@ def record(path, *events):
 def test_progress_is_what_servers_began_and_ended_since_the_last_look(root, monkeypatch):
     events, report = root / "events.jsonl", root / "report.json"
     monkeypatch.setattr(on_server, "EVENTS", events)
-    monkeypatch.setattr(on_server, "_deploy", lambda: str(report))
+    monkeypatch.setattr(on_server, "_going_on", {on_server.DEPLOY: str(report)}.get)
     record(events, ("salt/job/1/new", {"fun": "state.highstate", "minions": ["of before"]}))
-    asked = {"report": str(report), "offset": events.stat().st_size}
+    asked = {"unit": on_server.DEPLOY, "action": None, "report": str(report), "offset": events.stat().st_size}
     states = {"a": {"changes": {"x": 1}, "result": True}, "b": {"changes": {}, "result": False}}
     record(
         events,
@@ -191,7 +194,7 @@ def test_progress_is_what_servers_began_and_ended_since_the_last_look(root, monk
     ]
     assert said["report"] is None
     report.write_text("the report")
-    monkeypatch.setattr(on_server, "_deploy", lambda: None)
+    monkeypatch.setattr(on_server, "_going_on", lambda unit: None)
     said = on_server.progress({**asked, "offset": said["offset"]}, None)
     assert (said["events"], said["report"]) == ([], "the report")
 
@@ -199,11 +202,11 @@ def test_progress_is_what_servers_began_and_ended_since_the_last_look(root, monk
 def test_who_joins_later_is_told_what_comes_from_then_on(root, monkeypatch):
     monkeypatch.setattr(on_server, "EVENTS", root / "events.jsonl")
     monkeypatch.setattr(on_server, "PATIENCE", 0)
-    monkeypatch.setattr(on_server, "_deploy", lambda: "report")
-    assert on_server.progress({"report": "report", "offset": None}, None)["events"] == []
+    monkeypatch.setattr(on_server, "_going_on", lambda unit: "report")
+    assert on_server.progress(ASKED | {"offset": None}, None)["events"] == []
     record(on_server.EVENTS, ("salt/job/2/new", {"fun": "state.highstate", "minions": ["idr-omero"]}))
 
-    said = on_server.progress({"report": "report", "offset": None}, None)
+    said = on_server.progress(ASKED | {"offset": None}, None)
 
     assert (said["events"], said["offset"]) == ([], on_server.EVENTS.stat().st_size)
 
@@ -211,9 +214,65 @@ def test_who_joins_later_is_told_what_comes_from_then_on(root, monkeypatch):
 def test_a_rotated_record_is_read_from_its_beginning(root, monkeypatch):
     events = root / "events.jsonl"
     monkeypatch.setattr(on_server, "EVENTS", events)
-    monkeypatch.setattr(on_server, "_deploy", lambda: "report")
+    monkeypatch.setattr(on_server, "_going_on", lambda unit: "report")
     record(events, ("salt/job/2/new", {"fun": "state.highstate", "minions": ["idr-omero"]}))
 
-    said = on_server.progress({"report": "report", "offset": 10_000}, None)
+    said = on_server.progress(ASKED | {"offset": 10_000}, None)
 
     assert said["events"] == [{"began": ["idr-omero"]}]
+
+
+def test_of_an_action_its_own_milestones_are_the_progress(root, monkeypatch):
+    monkeypatch.setattr(on_server, "EVENTS", root / "events.jsonl")
+    monkeypatch.setattr(on_server, "_going_on", lambda unit: "report")
+    record(
+        on_server.EVENTS,
+        ("salt/job/2/new", {"fun": "state.highstate", "minions": ["idr-omero"]}),
+        ("idr/environment/apply/progress", {"message": "another's"}),
+        ("idr/backup/create/progress", {"message": "omero-data goes on after 3.1 s"}),
+        ("idr/action", {"what": "backup.create"}),
+    )
+
+    said = on_server.progress(ASKED | {"action": "backup/create", "offset": 0}, None)
+
+    assert said["events"] == [{"said": "omero-data goes on after 3.1 s"}]
+
+
+def test_a_runner_is_begun_in_its_unit_for_whoever_became_root_and_old_reports_go(root, monkeypatch):
+    asked = []
+    monkeypatch.setattr(on_server, "_run", lambda *command: asked.append(command))
+    monkeypatch.setattr(on_server, "REPORTS", root / "log")
+    monkeypatch.setattr(on_server, "EVENTS", root / "events.jsonl")
+    monkeypatch.setenv("SUDO_USER", "ada")
+    (root / "log/backup").mkdir(parents=True)
+    for number in range(25):
+        (root / f"log/backup/20251125T0300{number:02}Z-create.json").touch()
+    words = ["backup.create", "idr", "apply=True"]
+
+    began = on_server.begin(
+        {"unit": "idr-backup.service", "folder": "backup", "of": "create", "words": words, "action": "backup/create"},
+        None,
+    )
+
+    [command] = asked
+    assert command[0] == "systemd-run" and command[-5:] == (str(root / "opt/salt/bin/salt-run"), "--out=json", *words)
+    report = began["report"]
+    assert {"--unit=idr-backup.service", f"--description={report}", f"--property=StandardOutput=file:{report}"} <= set(
+        command
+    )
+    assert "--setenv=SUDO_USER=ada" in command and began["offset"] == 0
+    assert len(list((root / "log/backup").iterdir())) == 20
+    monkeypatch.setattr(on_server, "_going_on", {"idr-backup.service": report}.get)
+    assert on_server.going_on({"unit": "idr-backup.service"}, None) == report
+    monkeypatch.setattr(on_server, "PATIENCE", 0)
+    assert on_server.progress(began, None)["report"] is None
+
+
+def test_what_a_runner_prints_is_told_with_what_it_complains_of(root):
+    (root / "opt/salt/bin").mkdir(parents=True)
+    (root / "opt/salt/bin/salt-run").write_text('#!/bin/sh\necho "$*"; echo "a complaint" >&2; exit 1\n')
+    (root / "opt/salt/bin/salt-run").chmod(0o755)
+
+    assert on_server.answer({"words": ["backup.create", "idr"]}, None) == (
+        "--out=json backup.create idr\na complaint\n"
+    )

@@ -1,12 +1,12 @@
-"""An update's own decisions: what is made of rehearsals and of a deploy's report, and how a deploy is followed."""
+"""An update's own decisions: what is made of rehearsals and of a deploy's report."""
 
 import json
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
 
 from idr import update
-from idr.errors import IdrError
 from tests.tables import IDR
 
 
@@ -80,7 +80,7 @@ def test_a_check_that_failed_tells_its_problems_and_a_silent_step_itself():
     [
         ("", "it ended without a report: no output (journalctl -u idr-deploy)"),
         ("[ERROR ] killed\n", "it ended without a report: [ERROR ] killed (journalctl -u idr-deploy)"),
-        ('{\n    "data": {\n', "it ended without a report: \"data\": { (journalctl -u idr-deploy)"),
+        ('{\n    "data": {\n', 'it ended without a report: "data": { (journalctl -u idr-deploy)'),
         (json.dumps({"data": {"idr-proxy": ["Rendering failed"]}, "retcode": 1}), "Rendering failed"),
         (json.dumps({"data": {}, "retcode": 3}), "it ended with 3"),
     ],
@@ -90,52 +90,21 @@ def test_a_deploy_that_came_to_no_steps_never_counts_as_done(text, said):
     assert update.outcome("/report", text).failed == [said]
 
 
-class Link:
-    """A master's answers to `progress`, one after another; an exception is raised."""
+def test_a_deploy_that_goes_on_is_followed_from_now_on_and_its_outcome_told(monkeypatch):
+    asked = []
 
-    def __init__(self, *answers):
-        self.answers, self.asked = list(answers), []
+    def follow(ssh, proxy, began, again, tell):
+        asked.append((began, again))
+        return report(step(0))
 
-    def do(self, _server, deed, asked, seconds):
-        assert deed == "progress"
-        self.asked.append(asked)
-        answer = self.answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+    monkeypatch.setattr(update.at_master, "follow", follow)
+    monkeypatch.setattr(update, "looked_at", lambda *_: nullcontext(SimpleNamespace(
+        ssh=None, environment=IDR, deploying="/var/log/idr/deploys/1.json",
+    )))  # fmt: skip
 
+    done = update.update("idr", True, None, None, None, lambda line: None)
 
-def follow(link):
-    lines = []
-    seen = SimpleNamespace(ssh=link, environment=IDR)
-    done = update.follow(seen, {"report": "/report", "offset": 10}, lines.append)
-    return done, lines
-
-
-def test_a_deploy_is_followed_to_its_end_and_over_a_lost_link(monkeypatch):
-    monkeypatch.setattr(update.time, "sleep", lambda seconds: None)
-    ended = {"ended": "idr-omero", "states": 91, "changed": 2, "failed": 1}
-    link = Link(
-        {"events": [{"began": ["idr-omero", "idr-a-omero"]}], "offset": 20, "report": None},
-        IdrError("idr-proxy: unreachable by SSH"),
-        {"events": [ended], "offset": 30, "report": report(step(0))},
-    )
-
-    done, lines = follow(link)
-
-    assert done.failed == []
-    assert [asked["offset"] for asked in link.asked] == [10, 20, 20]
-    assert lines == [
-        "at work: idr-a-omero, idr-omero",
-        "out of sight: idr-proxy: unreachable by SSH",
-        "idr-omero: 2 of 91 states changed, 1 failed",
-    ]
-
-
-def test_a_master_that_stays_away_is_given_up_and_the_way_back_told(monkeypatch):
-    now = iter(range(0, 10_000, 200))
-    monkeypatch.setattr(update.time, "monotonic", lambda: next(now))
-    monkeypatch.setattr(update.time, "sleep", lambda seconds: None)
-
-    with pytest.raises(IdrError, match="the deploy goes on without you.*environment.update idr apply=True"):
-        follow(Link(*[IdrError("idr-proxy: unreachable")] * 9))
+    assert done.deployed == update.Deployed("/var/log/idr/deploys/1.json", {}, [])
+    [(began, again)] = asked
+    assert (began["unit"], began["report"], began["offset"]) == ("idr-deploy.service", done.deployed.report, None)
+    assert again == "salt-run environment.update idr apply=True"

@@ -1,0 +1,315 @@
+"""What an operator types about backups."""
+
+import shlex
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import salt.client
+from salt.exceptions import SaltException
+
+from idr import at_master, on_server, table
+from idr.backup import keeping, listing, manifest, metrics, project, pruning, schedule, taking
+from idr.backup import status as standing
+from idr.backup.model import FAILED
+from idr.cloud import live, telling, wanted
+from idr.cloud.connection import connect
+from idr.door import door, milestones, who
+from idr.errors import IdrError, Refused
+from idr.site import folder_of
+
+__load__ = ["create", "scheduled", "list_", "show", "pin", "unpin", "prune", "status"]
+__func_alias__ = {"list_": "list"}
+
+
+CREATE = "backup/create"
+UNIT, SCHEDULED = "idr-backup.service", "idr-backup-scheduled.service"
+
+
+@door
+def create(env, apply=False, frozen=20, even_if=None, break_lock=None, scheduled=False, site=None, **kwargs):
+    """
+    Take a backup set of an environment: snapshots of all its data volumes. Those that can't be made again, omero-data
+    and database-db, are held still together until theirs are there. Visitors are answered meanwhile.
+
+    env:         the environment's name
+    frozen:      seconds until a volume that is held still is thawed by itself, 1 to 60
+    even_if:     ``silent`` to take it although a server doesn't answer, whose volume is crash-consistent then
+    break_lock:  a run that is known to be dead, as the refusal names it
+    scheduled:   True where only the clock asks for it: nothing is done unless the environment is live, and pillar's
+                 ``backup_hours`` have this hour
+    site:        the operator's directory for this environment, absolute; ``~/.config/idr/<env>`` unless given
+
+    On the environment's master, or from a checkout and over SSH: there it goes on whatever becomes of the terminal, and
+    typed again meanwhile, it follows. Without ``apply=True`` the plan is returned and nothing changes. Where one of the
+    required snapshots fails the set fails, and the exit code is 1; where another does, it is partial.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run backup.create idr
+        salt-run backup.create idr apply=True
+    """
+    here = __opts__.get("idr_environment")
+    tell = milestones(__opts__, CREATE)
+    if here is None:
+        given = {"apply": apply, "frozen": frozen, "even_if": even_if, "break_lock": break_lock, "scheduled": scheduled}
+        words = ["backup.create", env, *(f"{key}={value}" for key, value in given.items() if value)]
+        if not apply:
+            return at_master.answer(env, folder_of(env, site), words)
+        return at_master.run(env, folder_of(env, site), words, UNIT, CREATE, tell)
+    _has_to_be_ours(env)
+    if even_if not in (None, "silent"):
+        raise Refused([f"even_if: only `silent` can be said, not {even_if}"])
+    why_not = scheduled and schedule.why_not(lambda: connect(wanted.cloud_of(env)), env, datetime.now(UTC))
+    if why_not:
+        return {"result": True, "comment": f"nothing was done: {why_not}"}
+    environment, cloud = table.of_master(__opts__), connect(wanted.cloud_of(env))
+    with _asking() as ask:
+        if not apply:
+            return _coming(taking.plan(cloud, environment, ask, frozen, even_if))
+        return _taken(taking.take(cloud, environment, ask, frozen, even_if, break_lock, who(), tell))
+
+
+@door
+def scheduled(env, **kwargs):
+    """
+    Begin what the master's schedule asks for: ``backup.create`` with ``scheduled=True``, in a unit of its own.
+
+    env:  the environment's name
+
+    The master itself may run for longer than the release it came with; a unit has the code of the one that is current.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run backup.scheduled idr
+    """
+    _has_to_be_ours(env)
+    report = on_server.going_on({"unit": SCHEDULED}, None)
+    if report:
+        return {"result": True, "comment": f"one is going on: {report}"}
+    words = ["backup.create", env, "apply=True", "even_if=silent", "scheduled=True"]
+    try:
+        began = on_server.begin(at_master.in_unit(words, SCHEDULED, CREATE), None)
+    except SystemExit as error:  # what is done over SSH tells its failures so
+        raise IdrError(str(error)) from None
+    return {"result": True, "comment": f"begun: {began['report']}"}
+
+
+@door
+def list_(env=None, cloud=None, **kwargs):
+    """
+    List the backup sets of a cloud, the newest first: what each is good for, its size, whether it's verified or pinned.
+
+    env:    only those of that environment, which needn't be there any more
+    cloud:  its name in clouds.yaml; that of ``pillar/environment_defaults.sls`` unless given
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run backup.list
+        salt-run backup.list idr
+    """
+    return {"data": listing.sets(_look(env, cloud), env), "outputter": "backup"}
+
+
+@door
+def show(set, cloud=None, **kwargs):
+    """
+    Show one backup set: its volumes with their snapshots, how long each was held still, and what was in it.
+
+    set:    its id, as ``backup.list`` tells it
+    cloud:  its name in clouds.yaml; that of ``pillar/environment_defaults.sls`` unless given
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run backup.show idr-20261125T030000Z
+    """
+    seen = _look(manifest.environment_of(set), cloud)
+    return {"data": listing.told(seen.the(set), seen.held), "outputter": "backup"}
+
+
+@door
+def pin(set, reason, apply=False, break_lock=None, cloud=None, **kwargs):
+    """
+    Keep a backup set whatever the rules say, until it's unpinned.
+
+    set:         its id, as ``backup.list`` tells it
+    reason:      for whom or for what, which ``backup.list`` tells with your name
+    break_lock:  a run that is known to be dead, as the refusal names it
+    cloud:       its name in clouds.yaml; that of ``pillar/environment_defaults.sls`` unless given
+
+    Without ``apply=True`` the plan is returned and nothing changes. Refused where there's no such set, and where its
+    removal was begun.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run backup.pin idr-20261125T030000Z reason='before the upgrade to 5.6.4' apply=True
+    """
+    return _kept("pin", [set, f"reason={reason}"], keeping.text(who(), reason), apply, break_lock, cloud)
+
+
+@door
+def unpin(set, apply=False, break_lock=None, cloud=None, **kwargs):
+    """
+    Take the pin off a backup set: the rules decide again. All arguments as for ``backup.pin``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run backup.unpin idr-20261125T030000Z apply=True
+    """
+    return _kept("unpin", [set], "", apply, break_lock, cloud)
+
+
+@door
+def prune(env=None, apply=False, retired=False, break_lock=None, cloud=None, **kwargs):
+    """
+    Remove the backup sets that no rule of pillar (``backup_keep``) keeps, whole ones and nothing else.
+
+    env:         only those of that environment, which needn't be there any more; all environments unless given
+    retired:     True where the environment is gone for good: nothing is kept of it for its own sake
+    break_lock:  a run that is known to be dead, as the refusal names it
+    cloud:       its name in clouds.yaml; that of ``pillar/environment_defaults.sls`` unless given
+
+    Without ``apply=True`` the plan is returned, with the reason for which each set goes or stays, and nothing changes.
+    Pins, what is in use, and the newest good and the newest verified set always stay. A volume that an environment
+    left behind goes with its last set. After a failure it goes on. Refused with a credential that may not delete.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run backup.prune
+        salt-run backup.prune idr apply=True
+    """
+    if retired and not env:
+        raise Refused(["retired: say which environment is gone for good: env=…"])
+    connection = connect(cloud or wanted.cloud_of(env or ""))
+    if apply:
+        done = pruning.prune(connection, env, retired, break_lock, milestones(__opts__, "backup/prune"))
+        return _done([step for it in done for step in it.plan.steps], "what nothing keeps is gone", "nothing to remove")
+    planned = pruning.plan(connection, env, retired)
+    how = " ".join(["salt-run backup.prune", *([env] if env else []), *(["retired=True"] if retired else [])])
+    plans = [it.plan for it in planned]
+    return _planned(plans, [line for it in planned for line in it.lines], f"{how} apply=True")
+
+
+@door
+def status(env, textfile=None, cloud=None, **kwargs):
+    """
+    Tell how an environment's backups stand, from the cloud alone: age of the newest good and the newest verified set,
+    what is missing, space, and when the next one is due by itself.
+
+    env:       the environment's name
+    textfile:  a file for Prometheus' node exporter that gets it too, absolute; written at once or not at all
+    cloud:     its name in clouds.yaml; that of ``pillar/environment_defaults.sls`` unless given
+
+    The exit code is 1 where the newest good set is older than 28 hours (critical: 32), where there is none, and where
+    the newest attempt failed.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run backup.status idr
+        salt-run backup.status idr textfile=/var/lib/prometheus/node-exporter/idr_backup.prom
+    """
+    seen = _look(env, cloud)
+    signs, _ = live.signs(seen.facts, env, wanted.public_name_of(env))
+    now = standing.of(seen, env, datetime.now(UTC), wanted.backup_hours(env) if signs else ())
+    if textfile:
+        metrics.write(metrics.text(now), textfile)
+    told = standing.told(now)
+    if now.state != standing.OK:
+        told["retcode"] = 1  # of the shell; that of an orchestration is in the context
+        __context__["retcode"] = 1
+    return {"data": told, "outputter": "backup"}
+
+
+def _look(env, cloud):
+    return project.look(connect(cloud or wanted.cloud_of(env or "")))
+
+
+def _kept(function, words, pin, apply, broken, cloud):
+    id_ = words[0]
+    connection = connect(cloud or wanted.cloud_of(manifest.environment_of(id_) or ""))
+    plan = keeping.keep(connection, id_, pin, apply, broken, milestones(__opts__, f"backup/{function}"))
+    if apply:
+        return _done(plan.steps, f"{id_} is {function}ned", "nothing to change")
+    return _planned([plan], telling.lines(plan), shlex.join(["salt-run", f"backup.{function}", *words, "apply=True"]))
+
+
+def _planned(plans, lines, how):
+    """Plans as they're shown, with what would carry them out."""
+    steps, problems = ([each for plan in plans for each in getattr(plan, key)] for key in ("steps", "problems"))
+    comment = f"a plan, nothing was changed. To do it: {how}" if steps else "nothing to change"
+    told = {"result": True, "comment": comment, "plans": [telling.as_data(plan) for plan in plans], "lines": lines}
+    if problems:
+        told |= {"result": False, "comment": "a plan that is blocked, nothing was changed", "retcode": 1}
+        __context__["retcode"] = 1
+    return {"data": told, "outputter": "backup"}
+
+
+def _done(steps, comment, nothing):
+    if not steps:
+        return {"result": True, "comment": nothing}
+    return {"result": True, "comment": comment, "done": [str(step) for step in steps]}
+
+
+def _has_to_be_ours(env):
+    here = __opts__.get("idr_environment")
+    if env != here:
+        where = f"this is the master of {here}" if here else "only its own master can"
+        raise Refused([f"{env}: {where}; from a checkout, backup.create goes to {env}-proxy by itself"])
+
+
+@contextmanager
+def _asking():
+    """What asks minions: ``ask(servers, function, arguments, timeout)``, each one's answer, of those that gave one."""
+    with salt.client.LocalClient(mopts=__opts__) as client:
+
+        def ask(servers, function, arguments, timeout):
+            try:
+                said = client.cmd(
+                    servers, function, arguments, tgt_type="list", full_return=True, timeout=timeout,
+                    gather_job_timeout=timeout,  # then who is at work is asked, and waited for
+                )  # fmt: skip
+            except SaltException as error:
+                raise IdrError(f"this master can't ask its minions: {error}") from error
+            # who doesn't answer gets a text put into the mouth, told from an error's only by this
+            return {server: it["ret"] for server, it in said.items() if it and it.get("out") != "no_return"}
+
+        yield ask
+
+
+def _coming(coming):
+    """A set that would be taken."""
+    how = f"salt-run backup.create {coming.environment} apply=True"
+    answer = {"result": True, "comment": f"a plan, nothing was changed. To do it: {how}"}
+    if coming.problems:
+        answer = {"result": False, "comment": "a plan that is blocked, nothing was changed"}
+        answer["problems"] = list(coming.problems)
+    answer["snapshots"] = {part.use: part.name for part in coming.parts}
+    answer["needed"] = coming.needed
+    return answer | ({"notes": list(coming.notes)} if coming.notes else {})
+
+
+def _taken(taken):
+    """A set as it was ended."""
+    it = taken.set
+    answer = {"result": True, "comment": f"{it.id} is {it.phase}, {listing.consistency(it)}"}
+    if it.phase == FAILED:
+        remains = f"what there is of it goes with salt-run backup.prune {it.environment} apply=True"
+        answer = {"result": False, "comment": f"{it.id} failed and counts for nothing; {remains}"}
+    answer["set"] = listing.told(it, {})
+    answer |= {"problems": list(taken.problems)} if taken.problems else {}
+    return answer | ({"notes": list(taken.notes)} if taken.notes else {})

@@ -1,0 +1,139 @@
+"""What is typed about backups beside `create`: plans with the command that does them, exit codes, what was done."""
+
+import importlib.util
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from idr.backup import project
+from idr.backup.model import FAILED
+from idr.cloud.model import Plan, Step
+from idr.errors import Refused
+from tests import clouds
+from tests.backups import backup_set, facts
+from tests.tables import REPO
+from tests.unit.test_backup_listing import OUTPUTTER, group
+
+TODAY = datetime.now(UTC).replace(microsecond=0)
+NEW, OLD = backup_set(TODAY - timedelta(hours=1)), backup_set(TODAY - timedelta(days=400))
+
+
+@pytest.fixture
+def runner(tmp_path, monkeypatch):
+    """The runner's module as Salt's loader makes it, on a project with one set of today and one of last year."""
+    spec = importlib.util.spec_from_file_location("backup", REPO / "_runners/backup.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.__context__ = {}
+    module.__opts__ = {"sock_dir": str(tmp_path), "idr_record": str(tmp_path / "actions.jsonl")}
+    module.seen = facts(NEW, OLD)
+    access = SimpleNamespace(application_credential_access_rules=None)
+    cloud = SimpleNamespace(session=SimpleNamespace(auth=SimpleNamespace(get_access=lambda _: access)))
+    monkeypatch.setattr(module, "connect", lambda name: cloud)
+    monkeypatch.setattr(module.live, "addresses_of", lambda name: set())
+    monkeypatch.setattr(project, "look", lambda _: project.of(module.seen))
+    module.access = access
+    return module
+
+
+def lines(told):
+    return OUTPUTTER.output(told["data"]).splitlines()
+
+
+def test_a_pin_is_planned_with_the_very_command_that_does_it(runner):
+    told = runner.pin(NEW.id, "for the paper, it's cited")
+
+    assert lines(told)[-1] == (
+        "a plan, nothing was changed. To do it: salt-run backup.pin "
+        f"{NEW.id} 'reason=for the paper, it'\"'\"'s cited' apply=True"
+    )
+    [plan] = told["data"]["plans"]
+    assert [step["what"] for step in plan["steps"]][0]["metadata"]["idr_pinned"].endswith(": for the paper, it's cited")
+    assert runner.unpin(NEW.id)["data"]["comment"] == "nothing to change"
+
+
+def test_what_was_done_is_told_as_done(runner, monkeypatch):
+    step = Step("change", "snapshot", "idr-omero-data", id="s-1")
+    monkeypatch.setattr(runner.keeping, "keep", lambda *_: Plan("idr", (step,)))
+    assert runner.unpin(NEW.id, apply=True) == {
+        "result": True, "comment": f"{NEW.id} is unpinned", "done": ["change snapshot idr-omero-data"],
+    }  # fmt: skip
+
+    pruning = SimpleNamespace(plan=Plan("idr", (step,)))
+    monkeypatch.setattr(runner.pruning, "prune", lambda *_: (pruning, pruning))
+    assert runner.prune(apply=True)["done"] == ["change snapshot idr-omero-data"] * 2
+    monkeypatch.setattr(runner.pruning, "prune", lambda *_: ())
+    assert runner.prune(apply=True) == {"result": True, "comment": "nothing to remove"}
+
+
+def test_a_prune_is_planned_with_every_set_and_its_reason(runner):
+    told = runner.prune("idr")
+
+    assert lines(told)[0] == "idr: 0 of 2 sets to remove, 0 GB"  # the other is the newest of its month and year
+    assert told["data"]["comment"] == "nothing to change"
+
+    runner.seen = facts(NEW, backup_set(TODAY - timedelta(days=401), phase=FAILED))
+    told = runner.prune("idr")
+    assert f"  - {backup_set(TODAY - timedelta(days=401)).id}: it failed" in lines(told)
+    assert lines(told)[-1].endswith("To do it: salt-run backup.prune idr apply=True")
+    assert "retcode" not in runner.__context__
+
+
+def test_a_prune_that_is_blocked_exits_1(runner):
+    runner.seen = facts(NEW, backup_set(TODAY - timedelta(days=401), phase=FAILED))
+    runner.access.application_credential_access_rules = [{"service": "volume", "method": "GET", "path": "/**"}]
+
+    told = runner.prune("idr")
+
+    assert told["data"]["retcode"] == runner.__context__["retcode"] == 1
+    assert any(line.startswith("BLOCKED: this credential may not delete") for line in lines(told))
+
+
+def test_which_environment_is_retired_has_to_be_said(runner):
+    assert runner.prune(retired=True)["problems"] == ["retired: say which environment is gone for good: env=…"]
+
+
+def test_a_status_is_told_and_written_for_prometheus(runner, tmp_path):
+    told = runner.status("idr", textfile=str(tmp_path / "idr.prom"))
+
+    assert lines(told)[0] == "idr: ok" and "retcode" not in runner.__context__
+    assert "next one by itself: none, it is not live or has no backup_hours" in lines(told)
+    assert (
+        f'last_good_timestamp_seconds{{environment="idr"}} {NEW.taken.timestamp():.0f}\n'
+        in (tmp_path / "idr.prom").read_text()
+    )
+
+
+def test_the_next_one_is_due_where_the_environment_is_live(runner):
+    released = group()
+    released.what["tags"].append("idr-released")
+    runner.seen = clouds.added(runner.seen, released)
+
+    [line] = [line for line in lines(runner.status("idr")) if line.startswith("next one by itself: ")]
+    assert line.endswith("T03:00+00:00")
+
+
+def test_a_status_that_is_not_ok_exits_1_and_writes_all_the_same(runner, tmp_path):
+    runner.seen = facts(OLD)
+
+    told = runner.status("idr", textfile=str(tmp_path / "idr.prom"))
+
+    assert lines(told)[0] == "idr: critical"
+    assert told["data"]["retcode"] == runner.__context__["retcode"] == 1 and (tmp_path / "idr.prom").exists()
+
+
+def test_an_error_is_one_line_and_recorded(runner, monkeypatch):
+    def refused(*_):
+        raise Refused(["idr: ada@desk is on it"])
+
+    monkeypatch.setattr(runner.pruning, "prune", refused)
+    assert runner.prune("idr", apply=True)["problems"] == ["idr: ada@desk is on it"]
+    recorded = json.loads(Path(runner.__opts__["idr_record"]).read_text().splitlines()[-1])
+    assert (recorded["what"], recorded["arguments"], recorded["result"]) == (
+        "backup.prune",
+        ["idr", "apply=True"],
+        False,
+    )

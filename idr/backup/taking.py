@@ -95,48 +95,57 @@ def _look(cloud, environment, ask, even_if):
 
 
 def _take(cloud, ask, coming, environment, frozen, run, by, tell):
-    required = {part.use: part for part in coming.parts if part.required}
+    required = [part.use for part in coming.parts if part.required]
     others = [part.use for part in coming.parts if not part.required]
     tell(f"{coming.id}: {' and '.join(required)}, and {len(others)} volumes that can be made again")
     facts, notes = _facts(ask, coming, environment)
-    known = facts | {"commit": CHECKOUT.name, "by": by}
-    begun = BackupSet(coming.id, coming.environment, coming.taken, TAKING, coming.uses, (), known, run=run)
-    hold = Hold(ask, {part.server: use for use, part in required.items() if part.server not in coming.silent}, frozen)
+    facts |= {"commit": CHECKOUT.name, "by": by}
+    begun = BackupSet(coming.id, coming.environment, coming.taken, TAKING, coming.uses, (), facts, run=run)
     with Snapshots(cloud, coming.environment, {part.use: _wanted(begun, part) for part in coming.parts}) as snapshots:
-        tell(f"holding {' and '.join(hold.uses.values()) or 'nothing'} still, for {frozen} s at most")
-        try:
-            hold.freeze()
-            snapshots.begin(required)
-            snapshots.wait(required, hold.left)
-        finally:
-            there = snapshots.there()
-            held = hold.thaw()
-        for use, it in held.items():
-            tell(f"{use} goes on" + (f" after {it.seconds:.1f} s" if it.seconds is not None else f": {it.why}"))
+        held = _held_still(ask, coming, snapshots, required, frozen, tell)
         snapshots.wait(required)
         _tell(snapshots, required, tell)
         if not snapshots.failed():  # a set without what is required isn't waited for
             for use in others:
                 snapshots.wait([use])
                 _tell(snapshots, [use], tell)
-        states = dict.fromkeys(snapshots.failed(), "error") | dict.fromkeys(snapshots.there(), "available")
-        failed = snapshots.failed()
-    ids = snapshots.ids  # with those that were asked for and not waited for
-    held = {use: _judged(held.get(use), use in there, frozen) for use in required}
-    notes += [f"{use} is only crash-consistent: {it.why}" for use, it in held.items() if it.why]
-    phase = FAILED if failed.keys() & required.keys() else PARTIAL if failed or coming.left_out else GOOD
+        there, failed = snapshots.there(), snapshots.failed()
+    phase = FAILED if failed.keys() & set(required) else PARTIAL if failed or coming.left_out else GOOD
+    states = dict.fromkeys(failed, "error") | dict.fromkeys(there, "available")
     pieces = [
-        _piece(part, ids[part.use], states.get(part.use, "creating"), held.get(part.use))
+        _piece(part, snapshots.ids[part.use], states.get(part.use, "creating"), held.get(part.use))
         for part in coming.parts
-        if part.use in ids
+        if part.use in snapshots.ids
     ]
     ended = replace(begun, phase=phase, pieces=tuple(pieces))
     problems = [f"{part.name}: {failed[part.use]}" for part in coming.parts if part.use in failed]
     unwritten = _write(cloud, ended)
-    if unwritten and phase != FAILED:
+    if phase == FAILED:
+        return Taken(ended, (*problems, *unwritten), coming.notes)
+    if unwritten:
         what = f"{coming.id} is {phase}, but its snapshots don't say so, and it counts for nothing"
         raise Refused([*problems, *unwritten], what)
-    return Taken(ended, (*problems, *unwritten), (*coming.notes, *notes))
+    notes += [f"{use} is only crash-consistent: {it.why}" for use, it in held.items() if it.why]
+    return Taken(ended, tuple(problems), (*coming.notes, *notes))
+
+
+def _held_still(ask, coming, snapshots, required, frozen, tell):
+    """Ask for all snapshots while what is required is frozen; returns how each was held still, by its use."""
+    asked = {part.server: part.use for part in coming.parts if part.required and part.server not in coming.silent}
+    hold = Hold(ask, asked, frozen)
+    tell(f"holding {' and '.join(asked.values()) or 'nothing'} still, for {frozen} s at most")
+    try:
+        hold.freeze()
+        snapshots.begin(required)
+        snapshots.wait(required, hold.left)
+    finally:
+        there = snapshots.there()
+        thawed = hold.thaw()
+    held = {use: _judged(thawed.get(use), use in there, frozen) for use in required}
+    for use, it in held.items():
+        after = "" if it.seconds is None else f" after {it.seconds:.1f} s"
+        tell(f"{use} goes on{after}" + (f", {CRASH}: {it.why}" if it.why else ""))
+    return held
 
 
 def _facts(ask, coming, environment):

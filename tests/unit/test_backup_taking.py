@@ -175,6 +175,11 @@ class World:
         return {kept["metadata"]["idr_volume"]: kept["metadata"]["idr_phase"] for kept in self.cinder.kept.values()}
 
     @property
+    def states(self):
+        """What the cloud says of the snapshots, by use."""
+        return {it["metadata"]["idr_volume"]: self.cinder._seen(id_).status for id_, it in self.cinder.kept.items()}
+
+    @property
     def is_let_go(self):
         """Nothing is frozen, and nobody holds the lock."""
         return not self.servers.frozen and not any("held by" in it for it in self.cloud.network.descriptions)
@@ -211,21 +216,24 @@ def test_a_set_is_told_by_its_snapshots_alone(world):
     stamp = there.id.removeprefix("idr-")
     assert sorted(kept["name"] for kept in world.cinder.kept.values()) == sorted(f"idr-{use}-{stamp}" for use in USES)
     assert world.is_let_go
+    assert [line.split(" after ")[0] for line in world.lines[1:4]] == [
+        "holding omero-data and database-db still, for 20 s at most", "omero-data goes on", "database-db goes on",
+    ]  # fmt: skip
+    assert len([line for line in world.lines if "its snapshot was there after" in line]) == 6
 
 
 def test_both_are_frozen_before_anything_is_asked_for_and_go_on_before_what_is_slow_is_there(world):
-    world.cinder.seconds["a-omero-data"] = 0.3
+    world.cinder.seconds |= dict.fromkeys(REQUIRED, 0.2) | {"a-omero-data": 0.6}
     frozen_at_request, at_thaw = [], []
     world.cinder.before = lambda call, use: call == "create" and frozen_at_request.append(set(world.servers.frozen))
     thaw = world.servers._thaw
-    world.servers._thaw = lambda server, use: at_thaw.append(world.phases | world._states()) or thaw(server, use)
-    world._states = lambda: {it["metadata"]["idr_volume"]: world.cinder._seen(id_).status for id_, it in world.cinder.kept.items()}  # fmt: skip # noqa: E501
+    world.servers._thaw = lambda server, use: at_thaw.append(world.states) or thaw(server, use)
 
     world.take()
 
     assert frozen_at_request == [set(HOLDERS)] * 6
     assert {at_thaw[0][use] for use in REQUIRED} == {"available"}
-    assert at_thaw[0].get("a-omero-data") == "creating"
+    assert at_thaw[0]["a-omero-data"] == "creating"
     assert world.servers.asked("data_volume.freeze") == world.servers.asked("data_volume.thaw") == [tuple(HOLDERS)]
 
 

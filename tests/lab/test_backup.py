@@ -1,0 +1,297 @@
+"""Backup sets of real volumes under continuous writes: rows that name files, on two servers."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+
+import pytest
+
+from lab.cloud import faults, settings
+
+from .conftest import until
+from .environments import inventory, script
+from .environments import run as run_environment
+from .test_environments import Load
+
+pytestmark = pytest.mark.lab
+
+FILES = "/data/backup-test"
+ACKNOWLEDGED = "/root/acknowledged"
+SCHEDULED = "idr-backup-scheduled"
+# A file first, then the row that names it, then, once the row is committed, a note of it where no snapshot is taken.
+WRITE = f"""
+set -e
+mkdir -p {FILES}; : > {ACKNOWLEDGED}
+cat > /root/write.sh <<'EOF'
+n=0
+while :; do
+    n=$((n+1)); head -c 2000 /dev/urandom > {FILES}/$n; sync {FILES}/$n
+    psql -qh idr-database -U omero idr -c "insert into backup_test values ($n)" && echo $n >> {ACKNOWLEDGED}
+done
+EOF
+systemd-run --quiet --unit=write --setenv=PGPASSWORD={{password}} bash /root/write.sh
+"""
+TIDY = f"systemctl stop write 2>/dev/null || true; rm -rf {FILES} {ACKNOWLEDGED} /root/write.sh"
+# The clones of a set on a server that has PostgreSQL, beside its own: what is in them as they are.
+CLONE = """
+server = next(compute.servers(name="^idr-a-database$"))
+said = {}
+for use in ("omero-data", "database-db"):
+    of = next(each for each in disk.snapshots() if each.metadata.get("idr_set") == set_id
+              and each.metadata.get("idr_volume") == use)
+    clone = disk.create_volume(name=f"backup-test-{use}", size=of.size, snapshot_id=of.id)
+    disk.wait_for_status(clone, "available")
+    compute.create_volume_attachment(server, volume_id=clone.id)
+    disk.wait_for_status(disk.get_volume(clone.id), "in-use")
+    said[use] = clone.id
+"""
+UNCLONE = """
+server = next(compute.servers(name="^idr-a-database$"))
+for clone in [each for each in disk.volumes() if each.name.startswith("backup-test-")]:
+    if clone.status == "in-use":
+        compute.delete_volume_attachment(server, clone)
+        disk.wait_for_status(disk.get_volume(clone.id), "available", wait=60)
+    disk.delete_volume(clone)
+    disk.wait_for_delete(clone)
+"""
+LOOK = f"""
+set -e
+mkdir -p /mnt/data /mnt/db /run/backup-test; chown postgres /run/backup-test
+mount -o nouuid,ro,norecovery {{data}} /mnt/data 2>/dev/null || mount {{data}} /mnt/data
+mount -o nouuid {{db}} /mnt/db || mount {{db}} /mnt/db
+rm -f /mnt/db/*/data/postmaster.pid
+echo 'local all all trust' > /run/backup-test/hba; chmod 644 /run/backup-test/hba
+data=$(dirname $(ls /mnt/db/*/data/PG_VERSION))
+systemd-run --quiet --unit=backup-test --uid=postgres /usr/lib/postgresql/15/bin/postgres -D $data \\
+    -c config_file=/dev/null -c hba_file=/run/backup-test/hba -c listen_addresses= \\
+    -c unix_socket_directories=/run/backup-test
+timeout 60 bash -c 'until pg_isready -qh /run/backup-test; do sleep 0.2; done'
+runuser -u postgres -- psql -qAth /run/backup-test idr -c 'select * from backup_test order by 1' > /run/backup-test/rows
+systemctl stop backup-test
+ls /mnt/data/{FILES.rpartition("/")[2]} > /run/backup-test/files
+find /mnt/data/{FILES.rpartition("/")[2]} -size 0 -printf '%f\\n' > /run/backup-test/empty
+"""
+FORGET = """
+systemctl stop backup-test 2>/dev/null || true
+umount /mnt/data /mnt/db 2>/dev/null || true; rm -rf /run/backup-test
+"""
+
+
+def backup(lab, function, *words, check=True):
+    """A runner at the seat: its answer, which is to be a success."""
+    done = lab.outside(".venv/bin/salt-run", "--out=json", f"backup.{function}", *words, check=False, seconds=900)
+    assert "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
+    answer = json.loads(done.stdout[done.stdout.index("{") :])
+    assert not check or done.returncode == 0, answer
+    return answer if check else (done.returncode, answer)
+
+
+def states(lab):
+    return {each["set"]: each["state"] for each in backup(lab, "list", "idr")["sets"]}
+
+
+def is_frozen(lab):
+    """Whether a writer on either volume is held up."""
+    probe = "timeout 2 sh -c 'echo > {path} && sync {path}' || echo frozen"
+    said = lab.sh("idr-omero", probe.format(path="/data/.probe")) + lab.sh(
+        "idr-database", probe.format(path="/var/lib/pgsql/.probe")
+    )
+    return "frozen" in said
+
+
+def kept(things):
+    """What a backup has no business with."""
+    return {kind: them for kind, them in things.items() if kind != "snapshot"}
+
+
+@pytest.fixture(scope="module")
+def writers(lab):
+    sql = "drop table if exists backup_test; create table backup_test (n int); alter table backup_test owner to omero"
+    psql = ("runuser", "-u", "postgres", "--", "psql", "-qd", "idr")
+    lab.sh("idr-omero", TIDY)
+    lab.exec("idr-database", *psql, stdin=sql)
+    lab.sh("idr-omero", WRITE.format(password=lab.secrets("idr")["database"]["password"]))
+    until(lambda: acknowledged(lab) > 10)
+    yield
+    lab.sh("idr-omero", TIDY + "; rm -f /data/.probe")
+    lab.exec("idr-database", *psql, stdin="drop table backup_test")
+    lab.sh("idr-database", "rm -f /var/lib/pgsql/.probe")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_sets(lab):
+    """As it was before, at the end: of backups nothing is left."""
+    before = inventory(lab)
+    yield
+    script(lab, UNCLONE)
+    script(lab, "for it in disk.snapshots():\n    if it.metadata.get('idr_set'):\n        disk.delete_snapshot(it)")
+    until(lambda: inventory(lab) == before)
+
+
+@pytest.fixture
+def slow(lab):
+    knob = settings.DIRECTORY / "slow.json"
+    knob.write_text(json.dumps({"snapshot": 6}))
+    yield
+    knob.unlink()
+
+
+def acknowledged(lab):
+    return int(lab.sh("idr-omero", f"tail -n 1 {ACKNOWLEDGED}") or 0)
+
+
+def contents(lab, set_id):
+    """The rows and the files in a set, by its clones."""
+    clones = script(lab, CLONE, set_id=set_id)
+    device = {use: f"/dev/disk/by-id/virtio-{id_[:20]}" for use, id_ in clones.items()}
+    try:
+        lab.sh("idr-a-database", LOOK.format(data=device["omero-data"], db=device["database-db"]))
+        rows, files, empty = (
+            {int(line) for line in lab.sh("idr-a-database", f"cat /run/backup-test/{what}").split()}
+            for what in ("rows", "files", "empty")
+        )
+    finally:
+        lab.sh("idr-a-database", FORGET)
+        script(lab, UNCLONE)
+    return rows, files - empty
+
+
+def test_a_plan_changes_nothing(lab, writers):
+    before = inventory(lab)
+    plan = backup(lab, "create", "idr")
+    assert set(plan["snapshots"]) == {
+        "omero-data", "database-db", "proxy-nginxcache", "a-omero-data", "a-database-db", "a-dockermanager-data",
+    }  # fmt: skip
+    assert inventory(lab) == before and states(lab) == {}
+
+
+def test_five_sets_under_load_lose_no_row_and_no_file(lab, writers, image):
+    things = kept(inventory(lab))
+    for _ in range(5):
+        known, load = acknowledged(lab), Load(lab, image)
+        try:
+            answer = backup(lab, "create", "idr", "apply=True")
+        finally:
+            answers = load.end()
+        assert set(answers) == {"200"}, answers
+        it = answer["set"]
+        assert (it["state"], it["consistency"]) == ("good", "quiesced"), answer
+        rows, files = contents(lab, it["set"])
+        assert rows >= set(range(1, known + 1)), f"acknowledged and lost: {set(range(1, known + 1)) - rows}"
+        assert rows <= files, f"rows whose files aren't there: {rows - files}"
+        assert states(lab)[it["set"]] == "good"
+    assert kept(inventory(lab)) == things
+    assert not is_frozen(lab)
+
+
+def test_a_second_one_at_the_same_time_is_refused(lab, writers, slow):
+    said = []
+    command = ("salt-run", "--out=json", "backup.create", "idr", "apply=True")
+    first = threading.Thread(target=lambda: said.append(lab.exec("idr-proxy", *command, check=False).returncode))
+    first.start()
+    until(lambda: "taking" in states(lab).values())
+    second = lab.exec("idr-proxy", *command, check=False)
+    first.join()
+    assert second.returncode == 1 and "is on it since" in second.stdout
+    assert said == [0] and "taking" not in states(lab).values()
+
+
+@pytest.mark.parametrize("who", ["runner", "minion", "master"])
+def test_whoever_is_killed_nothing_stays_frozen_and_the_next_one_works(lab, writers, slow, who):
+    killed = {
+        "runner": ("idr-proxy", "pkill -9 -f 'salt-run.*backup.create'"),
+        "minion": ("idr-omero", "systemctl kill -s KILL salt-minion"),
+        "master": ("idr-proxy", "systemctl kill -s KILL salt-master"),
+    }[who]
+    command = ("salt-run", "backup.create", "idr", "apply=True", "frozen=10")
+    typed = threading.Thread(target=lambda: lab.exec("idr-proxy", *command, check=False))
+    typed.start()
+    until(lambda: "taking" in states(lab).values())
+    lab.sh(*killed)
+    until(lambda: not is_frozen(lab), 20)
+    typed.join()
+    lab.sh("idr-omero", "systemctl start salt-minion")
+    lab.sh("idr-proxy", "systemctl start salt-master")
+    until(lambda: len(lab.salt("*", "test.ping")) == 6)
+
+    code, answer = backup(lab, "create", "idr", "apply=True", check=False)
+    if code:
+        [problem] = answer["problems"]
+        named = problem.rpartition(" ")[2]
+        assert who == "runner" and named.startswith("break_lock="), answer
+        answer = backup(lab, "create", "idr", "apply=True", named)
+    assert answer["set"]["state"] == "good", answer
+    assert ("abandoned" in states(lab).values()) == (who == "runner")
+    for each, state in states(lab).items():
+        if state == "abandoned":
+            backup(lab, "prune", "idr", "apply=True")
+            assert each not in states(lab)
+
+
+@pytest.mark.parametrize("answer", ["lost", "reset", 500, 503, 409, 429])
+def test_a_fault_of_the_cloud_is_got_over(lab, writers, answer):
+    faults.rules(
+        {"service": "cinder", "method": "POST", "path": "/snapshots", "times": 2, "answer": answer},
+        {"service": "cinder", "method": "GET", "path": "/snapshots/", "times": 2, "answer": answer},
+    )
+    try:
+        it = backup(lab, "create", "idr", "apply=True")["set"]
+        assert faults.hits()[0] == 2
+    finally:
+        faults.rules()
+    assert it["state"] == "good"
+    assert len(it["volumes"]) == 6
+    assert not is_frozen(lab)
+
+
+def test_a_required_snapshot_that_fails_fails_the_set_and_status_tells(lab, writers):
+    backup(lab, "status", "idr")
+    faults.rules({"service": "cinder", "method": "POST", "path": "/snapshots$", "answer": 413})
+    try:
+        code, answer = backup(lab, "create", "idr", "apply=True", check=False)
+    finally:
+        faults.rules()
+    assert code == 1 and "413" in json.dumps(answer["problems"]), answer
+    assert not is_frozen(lab)
+    code, answer = backup(lab, "status", "idr", check=False)
+    assert code == 1 and "failed" in json.dumps(answer), answer
+    backup(lab, "create", "idr", "apply=True")
+    assert backup(lab, "status", "idr")["last_good"]
+
+
+def test_prune_does_what_its_plan_says_and_keeps_what_is_pinned(lab, writers):
+    before = states(lab)
+    oldest, newest = min(before), max(before)
+    assert len(before) > 5
+    backup(lab, "pin", oldest, "reason=of a test", "apply=True")
+    planned = backup(lab, "prune", "idr")
+    gone = sorted(step["name"] for plan in planned["plans"] for step in plan["steps"] if step["verb"] == "remove")
+    assert gone
+    things = inventory(lab)
+    done = backup(lab, "prune", "idr", "apply=True")
+    assert sorted(line.split()[-1] for line in done["done"] if line.startswith("remove")) == gone
+    assert {oldest, newest} <= set(states(lab)) < set(before)
+    after = inventory(lab)
+    assert kept(after) == kept(things)
+    assert {name for name, *_ in things["snapshot"]} - {name for name, *_ in after["snapshot"]} == set(gone)
+    assert backup(lab, "prune", "idr", "apply=True")["comment"] == "nothing to remove"
+
+
+def test_the_masters_credential_cannot_prune(lab, writers):
+    done = lab.exec("idr-proxy", "salt-run", "backup.prune", "idr", check=False)
+    assert done.returncode == 1 and "may not delete" in done.stdout
+
+
+def test_the_clock_begins_one_by_itself_in_its_unit(lab, writers):
+    """As the master's schedule does it each hour: outside pillar's hours it's told why not, and nothing is done."""
+    before = states(lab)
+    lab.exec("idr-proxy", "salt-run", "backup.scheduled", "idr")
+    until(lambda: lab.sh("idr-proxy", f"systemctl is-active {SCHEDULED} || true") != "active", 120)
+    [report] = lab.sh("idr-proxy", "ls -t /var/log/idr/backup | head -1").split()
+    said = json.loads(lab.sh("idr-proxy", f"cat /var/log/idr/backup/{report}"))
+    now = time.gmtime().tm_hour
+    assert ("nothing was done" in said["comment"]) == (now != 3), said
+    assert states(lab) == before or now == 3
+    assert run_environment(lab, "show", "idr", "drift=False")[0] == 0

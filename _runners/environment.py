@@ -45,7 +45,7 @@ def apply(
     then Salt on its servers, then the deploy.
 
     env:         the environment's name
-    sources:     the environment whose data it begins with; a volume's own source goes before it
+    sources:     the environment or backup set whose data it begins with; a volume's own source goes before it
     address:     the floating IP that it's to have, if not any that is free
     rollback:    True to remove what the last run made and didn't finish instead, and nothing older
     deploy:      False to stop when its servers are there

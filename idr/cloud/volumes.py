@@ -119,6 +119,8 @@ def _sweep(draft, keep):
 def _make(draft, volume, source, snapshots):
     wanted = draft.wanted
     further = {"source": source.id} if source else {}
+    if source and source.set:
+        further["set"] = source.set
     what = {
         "name": volume.name,
         "size": volume.size_gb,

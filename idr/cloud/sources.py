@@ -5,6 +5,7 @@ import re
 from idr import topology
 from idr.backup import manifest
 from idr.backup.model import UNUSABLE
+from idr.cloud import mark
 from idr.cloud.model import Source
 
 READY = ("available", "in-use")  # of a volume
@@ -67,7 +68,8 @@ def _of_environment(draft, volume, name, place, may_lack=False):
     """The volume of that use that an environment has."""
     volumes = draft.facts.of(name, "volume")
     found = [each for each in volumes if each.what["use"] == volume.use]
-    found = [each for each in found if "idr_retained" not in each.what["metadata"]] or found
+    found = [each for each in found if "idr_aside" not in each.what["metadata"]]
+    found = [each for each in found if mark.is_current(each)] or found
     if name == draft.environment:
         draft.problems.append(f"{place}: is the target itself")
     elif not volumes:

@@ -50,6 +50,18 @@ def restore(asked, name, given, broken, deploy, folder, tell):
     return applying.apply(name, _given(asked, given), broken, deploy, folder, tell, about, "restore", typed)
 
 
+def not_supplied(plan, folder):
+    """
+    What is missing in an operator's site directory for the servers that a plan makes, and what stands in, a line each.
+
+    folder:  that directory; no set has what is in it
+    """
+    proxy = ("make", "server", f"{plan.environment}-proxy")
+    if proxy not in [(step.verb, step.kind, step.name) for step in plan.steps] or (folder / "tls").exists():
+        return []
+    return [f"there is no {folder}/tls: the new proxy makes a certificate of its own, which no browser trusts"]
+
+
 def _given(asked, given):
     problems = [] if manifest.environment_of(asked.set) else [f"{asked.set}: no id of a backup set"]
     known = ", ".join(MAY_BE_SAID)

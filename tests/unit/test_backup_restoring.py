@@ -1,13 +1,16 @@
 """A restore is a plan: what is put aside and kept, what takes its place, what is made anew, what blocks it."""
 
+import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from idr.backup import restoring
 from idr.backup.model import FAILED
 from idr.backup.restoring import Restore
-from idr.cloud import applying, live, planning, removal
+from idr.cloud import applying, live, planning, removal, telling
+from idr.cloud.making import Outcome
 from idr.errors import Refused
 from tests import clouds
 from tests.backups import NIGHT, USES, of_volumes, things
@@ -353,3 +356,75 @@ def test_a_set_of_another_environment():
 
     assert not plan.problems
     assert current(clouds.after(facts, plan), "omero-data", "newidr").what["snapshot_id"] == f"{SET.id}/omero-data"
+
+
+def test_the_plan_says_what_becomes_of_a_volume_and_where_it_comes_from():
+    lines = telling.lines(planned(BACKED_UP))
+
+    old = OLD["omero-data"]
+    assert f"  ~ idr-omero-data ({old}): metadata, its name becomes idr-omero-data-before-run-2" in lines
+    assert f"  + idr-omero-data: 500 GB, a clone by snapshot {SET.id}/omero-data" in lines
+    assert (
+        "  - idr-omero" in lines and "note: made anew as soon as the clones are there: idr-omero, idr-database" in lines
+    )
+
+
+def test_a_certificate_that_was_not_supplied_is_told_of_where_the_proxy_is_made(tmp_path):
+    with_proxy = planned(BACKED_UP, name="newidr")
+    line = f"there is no {tmp_path}/tls: the new proxy makes a certificate of its own, which no browser trusts"
+
+    assert restoring.not_supplied(with_proxy, tmp_path) == [line]
+    assert restoring.not_supplied(planned(BACKED_UP), tmp_path) == []
+    (tmp_path / "tls").mkdir()
+    assert restoring.not_supplied(with_proxy, tmp_path) == []
+
+
+class Neutron:
+    """An environment's base group, whose revision goes up with every change."""
+
+    def __init__(self, description):
+        self.group = SimpleNamespace(
+            id="g-1", name="idr", description=description, created_at="2026-01-01T00:00:00Z", revision_number=1
+        )
+
+    def security_groups(self, name):
+        return [self.group]
+
+    def get_security_group(self, id_):
+        return self.group
+
+    def update_security_group(self, id_, if_revision, description):
+        assert if_revision == self.group.revision_number
+        self.group.description, self.group.revision_number = description, if_revision + 1
+
+
+def test_an_apply_of_it_holds_the_lock_under_its_own_name_and_plans_once_more_when_it_has_it(monkeypatch, tmp_path):
+    network = Neutron("IDR environment idr")
+    cloud = SimpleNamespace(network=network, calls=SimpleNamespace(total=7))
+    states, carried, said = [BACKED_UP], [], []
+    monkeypatch.setattr(applying, "connect", lambda name: cloud)
+    monkeypatch.setattr(applying.wanted, "read", lambda name, given: clouds.wanted(name, f"sources:{given['sources']}"))
+    monkeypatch.setattr(applying, "facts", lambda *_, **__: states[-1])
+    monkeypatch.setattr(applying, "unfinished", lambda *_: None)
+    monkeypatch.setattr(applying.host_keys, "bring", lambda *given: said.append(given[3]))
+
+    def carry_out(cloud, plan, tell, held, look_first):
+        carried.append((plan, network.group.description))
+        states.append(clouds.after(states[-1], plan))
+        return Outcome(list(plan.steps))
+
+    monkeypatch.setattr(applying, "carry_out", carry_out)
+    asked = Restore(SET.id, None, frozenset({"live"}))
+
+    done = restoring.restore(asked, "idr", {}, None, None, tmp_path, lambda line: None)
+
+    [(plan, held)] = carried
+    assert done.plan == plan and re.search(r"; unfinished \S+; held by \S+ since \S+ to restore$", held)
+    assert network.group.description == "IDR environment idr"
+    assert [sorted(made) for made in said] == [["idr-database", "idr-omero"]]  # the servers whose host keys are new
+    network.group.description += "; held by eve@desk:1 since 2026-11-25T03:00:00.000Z to apply"
+    with pytest.raises(Refused) as refused:
+        restoring.restore(Restore(EARLIER.id, None, frozenset({"live"})), "idr", {}, None, None, tmp_path, print)
+    assert refused.value.problems[0].endswith(
+        f"salt-run backup.restore {EARLIER.id} idr apply=True break_lock=eve@desk:1"
+    )

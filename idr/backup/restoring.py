@@ -10,9 +10,9 @@ which one they are. Servers stay up until the clones are there.
 from dataclasses import dataclass, replace
 from functools import partial
 
-from idr.backup import manifest
+from idr.backup import listing, manifest
 from idr.backup.model import PRODUCTION
-from idr.cloud import anew, applying, live, mark, planning, servers
+from idr.cloud import anew, applying, live, mark, planning, servers, volumes
 from idr.cloud.draft import in_order
 from idr.cloud.model import Step
 from idr.errors import Refused
@@ -108,7 +108,14 @@ class _Restoration:
         return replace(self.before, plan=replace(plan, problems=problems, notes=notes))
 
     def _look_at_the_set(self):
-        has = [piece.use for piece in self.backup.pieces]
+        it, has = self.backup, [piece.use for piece in self.backup.pieces]
+        about = [
+            f"{it.taken:%Y-%m-%d %H:%M} UTC",
+            listing.consistency(it),
+            "verified" if it.verified else "never verified",
+        ]
+        about += [f"OMERO {it.facts['omero_version']}"] if "omero_version" in it.facts else []
+        self.notes.append(f"{it.id} is of {', '.join(about)}")
         for use in self.chosen:
             if use not in self.volumes:
                 self.problems.append(f"volumes: {self.name} has no {use}; it has {', '.join(self.volumes)}")
@@ -143,7 +150,7 @@ class _Restoration:
         found = [
             it
             for it in self.facts.of(self.name, "volume")
-            if mark.put_aside_for(it) and (it.what["attachments"] or it.name != self._name_aside(it))
+            if mark.put_aside_for(it) and (volumes.is_on_a_server(self.facts, it) or it.name != self._name_aside(it))
         ]
         for own in [self._own(use) for use in self.chosen if use in self.volumes and self._piece(self.volumes[use])]:
             if own and self._is_restored(own):
@@ -171,11 +178,11 @@ class _Restoration:
         """The servers that hold what is put aside: they're made anew."""
         names = [server.name for server in self.before.wanted.servers]
         own = {it.id: it for it in self.facts.of(self.name, "server") if it.name in names}
-        volumes = {volume.id: volume for volume in aside}
-        on = [it for it in self.facts.all("attachment") if it.what["volume_id"] in volumes]
+        by_id = {volume.id: volume for volume in aside}
+        on = [it for it in self.facts.all("attachment") if it.what["volume_id"] in by_id]
         for it in on:
             if it.what["server_id"] not in own:
-                volume = volumes[it.what["volume_id"]]
+                volume = by_id[it.what["volume_id"]]
                 holder = servers.holder(self.facts, it, volume)
                 self.problems.append(f"volume {volume.name} isn't on a server that is made anew, but on {holder}")
         return [server for id_, server in own.items() if id_ in [it.what["server_id"] for it in on]]
@@ -184,11 +191,11 @@ class _Restoration:
         """The facts without those servers, and with what is put aside as nobody's: it tells its snapshots' type."""
         facts = anew.without(self.facts, old)
         ids = [it.id for it in self.facts.of(self.name, "volume") if it in aside or mark.put_aside_for(it)]
-        volumes = tuple(
+        disowned = tuple(
             replace(it, environment=None, name=self._name_aside(it)) if it.id in ids else it
             for it in facts.all("volume")
         )
-        return replace(facts, things={**facts.things, "volume": volumes})
+        return replace(facts, things={**facts.things, "volume": disowned})
 
     def _after(self, step, renamed, made):
         """A step of the plan; a volume is only made when the one in its place is renamed, and says what it's beside."""

@@ -53,6 +53,12 @@ def _look_at(draft, volume, there):
         )
 
 
+def is_on_a_server(facts, volume):
+    """Whether a server has a volume; one that is gone lets go of it a moment later."""
+    servers = {server.id for server in facts.all("server")}
+    return any(each["server_id"] in servers for each in volume.what["attachments"])
+
+
 def _look_at_those_aside(draft):
     """Tell of what restores put aside. Where one was cut off, another volume than the set's would get in its place."""
     own = draft.facts.of(draft.environment, "volume")
@@ -62,7 +68,8 @@ def _look_at_those_aside(draft):
         if not backup:
             continue
         draft.keep(it)
-        if name and (it.what["attachments"] or name not in [each.name for each in own if mark.is_current(each)]):
+        there = [each.name for each in own if mark.is_current(each)]
+        if name and (name not in there or is_on_a_server(draft.facts, it)):
             draft.problems.append(
                 f"volume {it.name} ({it.id}) was put aside for {backup}, and that restore was cut off: "
                 f"salt-run backup.restore {backup} into={draft.environment}"

@@ -358,6 +358,24 @@ def test_a_set_of_another_environment():
     assert current(clouds.after(facts, plan), "omero-data", "newidr").what["snapshot_id"] == f"{SET.id}/omero-data"
 
 
+def test_a_server_that_is_just_gone_may_have_its_old_volume_for_a_moment():
+    after = clouds.after(BACKED_UP, planned(BACKED_UP))
+    aside = clouds.find_id(after, "volume", OLD["omero-data"])
+    lingering = [{"server_id": "s-gone", "attachment_id": "at-1", "device": "/dev/vdb"}]
+    after = clouds.changed(after, aside, attachments=lingering, status="detaching")
+
+    assert not applied(after).problems and not planned(after, run="run-3").problems
+
+
+def test_what_the_set_is_good_for_is_in_the_plan():
+    assert planned(BACKED_UP).notes[0] == f"{SET.id} is of 2026-11-25 03:00 UTC, quiesced, never verified"
+    verified = replace(SET, verified=NIGHT, facts={"omero_version": "5.6.4"})
+
+    notes = planned(clouds.added(IDR, *things(verified))).notes
+
+    assert notes[0] == f"{SET.id} is of 2026-11-25 03:00 UTC, quiesced, verified, OMERO 5.6.4"
+
+
 def test_the_plan_says_what_becomes_of_a_volume_and_where_it_comes_from():
     lines = telling.lines(planned(BACKED_UP))
 

@@ -74,6 +74,8 @@ def test_a_clone_takes_the_place_of_what_is_put_aside_and_its_server_is_made_ane
     ]
     needs = next(step.needs for step in plan.steps if step.key == ("remove server", "idr-omero"))
     assert {("volume", "idr-omero-data"), ("volume", "idr-database-db")} <= set(needs)
+    clone = next(step for step in plan.steps if step.key == ("volume", "idr-omero-data"))
+    assert ("volume", f"idr-omero-data ({OLD['omero-data']})") in clone.needs  # it's looked for by its name
     after = clouds.after(BACKED_UP, plan)
     for use, old in OLD.items():
         aside = clouds.find_id(after, "volume", old)
@@ -93,6 +95,7 @@ def test_what_was_put_aside_is_kept_and_told_of_and_all_else_is_as_it_should_be(
         f"openstack volume delete {OLD['omero-data']}"
     ) in plan.notes
     assert OLD["omero-data"] in {thing.id for thing in plan.kept}
+    assert not [note for note in plan.notes if "isn't in pillar any more" in note]
 
 
 def test_restored_once_more_nothing_changes_unless_that_is_said():
@@ -304,6 +307,10 @@ def test_an_environment_that_was_restored_is_a_source_as_it_is_now():
     assert not plan.problems
     snapshots = {step.what["volume_id"] for step in plan.steps if step.key[0] == "snapshot"}
     assert {current(after, use).id for use in USES} <= snapshots and not snapshots & set(OLD.values())
+    cut = clouds.after(BACKED_UP, replace(planned(BACKED_UP), steps=planned(BACKED_UP).steps[:2]))
+    assert "sources=idr: idr has no omero-data, which can't be made again" in (
+        planning.plan(clouds.wanted("newidr", sources="sources:idr"), cut, "run-3").problems
+    )
 
 
 def test_what_was_put_aside_goes_with_its_environment_unless_its_snapshots_are_kept():

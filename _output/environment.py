@@ -42,6 +42,7 @@ def _listed(name, it):
     up = sum(status == "ACTIVE" for status in it["servers"].values())
     more = [f"unfinished run {it['unfinished']}"] if it["unfinished"] else []
     more += [f"held by {it['held']}"] if it["held"] else []
+    more += [f"kept aside: {', '.join(it['aside'])}"] if it["aside"] else []
     servers = f"{up} of {len(it['servers'])}"
     return (name, "live" if it["live"] else "", it["address"], servers, it["since"] or "", "; ".join(more))
 

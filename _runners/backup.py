@@ -1,14 +1,15 @@
 """What an operator types about backups."""
 
 import shlex
+import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import salt.client
 from salt.exceptions import SaltException
 
-from idr import at_master, on_server, table
-from idr.backup import keeping, listing, manifest, metrics, project, pruning, schedule, taking
+from idr import at_master, on_server, outcome, table
+from idr.backup import keeping, listing, manifest, metrics, project, pruning, restoring, schedule, taking
 from idr.backup import status as standing
 from idr.backup.model import FAILED
 from idr.cloud import live, telling, wanted
@@ -17,7 +18,7 @@ from idr.door import door, milestones, who
 from idr.errors import IdrError, Refused
 from idr.site import folder_of
 
-__load__ = ["create", "scheduled", "list_", "show", "pin", "unpin", "prune", "status"]
+__load__ = ["create", "scheduled", "list_", "show", "pin", "unpin", "prune", "restore", "status"]
 __func_alias__ = {"list_": "list"}
 
 
@@ -201,6 +202,70 @@ def prune(env=None, apply=False, retired=False, break_lock=None, cloud=None, **k
     how = " ".join(["salt-run backup.prune", *([env] if env else []), *(["retired=True"] if retired else [])])
     plans = [it.plan for it in planned]
     return _planned(plans, [line for it in planned for line in it.lines], f"{how} apply=True")
+
+
+@door
+def restore(
+    set,
+    into,
+    apply=False,
+    volumes=None,
+    even_if=None,
+    deploy=True,
+    break_lock=None,
+    commit=None,
+    site=None,
+    **given,
+):
+    """
+    Restore a backup set into an environment, whatever there is of that: nothing, volumes without servers, or all of it.
+
+    set:         its id, as ``backup.list`` tells it
+    into:        the environment's name; the set may be another's
+    volumes:     what is to come from the set although it's there, comma-separated; what can't be made again,
+                 ``omero-data,database-db``, unless given. What isn't there comes from the set in any case
+    even_if:     ``live`` to make a live environment's servers anew, ``mismatch`` for one of omero-data and database-db
+                 alone, ``again`` for what is of this set already, ``failing`` as for ``environment.apply``; with commas
+                 between them
+    deploy:      False to stop when its servers are there
+    break_lock:  a run that is known to be dead, as the refusal names it
+    commit:      the beginning of this checkout's commit, needed where it isn't a descendant of the deployed one
+    site:        the operator's directory for this environment, absolute; ``~/.config/idr/<env>`` unless given
+
+    Parameters of ``environment.apply`` can be given too, but for sources (``address``, ``vm_image``). A volume that is
+    there is put aside: renamed, detached, and kept. Its server is made anew when the clone of the set's snapshot is
+    there, enrolled and deployed. Without ``apply=True`` the plan is returned and nothing changes. Applied again it
+    changes nothing; after a failure it goes on. Refused, with all reasons at once, where the set or one of its required
+    snapshots can't be used, and where the plan is blocked.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run backup.restore idr-20261125T030000Z into=idr
+        salt-run backup.restore idr-20261125T030000Z into=idr apply=True
+        salt-run backup.restore idr-20261125T030000Z into=idr volumes=a-omero-data,a-database-db apply=True
+    """
+    if __opts__.get("idr_environment"):
+        raise Refused(["a master's credential makes and removes no servers or volumes: type it in a checkout of yours"])
+    words = frozenset(even_if.split(",") if even_if else ())
+    uses = tuple(volumes.split(",")) if volumes else None
+    asked, folder = restoring.Restore(set, uses, words - {"failing"}), folder_of(into, site)
+    if not apply:
+        typed = {"volumes": volumes, "even_if": even_if, "deploy": None if deploy else False} | given
+        said = [f"{key}={value}" for key, value in typed.items() if value is not None]
+        plan = restoring.plan(asked, into, given)
+        lines = [*telling.lines(plan), *(f"note: {line}" for line in restoring.not_supplied(plan, folder))]
+        how = shlex.join(["salt-run", "backup.restore", set, f"into={into}", *said, "apply=True"])
+        return _planned([plan], lines, how)
+    then = {"named": commit, "even_if": "failing" if "failing" in words else None} if deploy else None
+    began = time.monotonic()
+    done = restoring.restore(asked, into, given, break_lock, then, folder, milestones(__opts__, "backup/restore"))
+    answer = outcome.of_apply(into, done)
+    if done.plan.steps:
+        notes = [*done.plan.notes, *restoring.not_supplied(done.plan, folder)]
+        answer |= {"restored": f"{set}, in {time.monotonic() - began:.0f} s", "notes": notes}
+    return answer
 
 
 @door

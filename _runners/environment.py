@@ -5,7 +5,7 @@ import shlex
 import salt.client
 
 from idr import enrol as enrolment
-from idr import readiness, table, values
+from idr import outcome, readiness, table, values
 from idr import show as showing
 from idr import ssh_config as openssh
 from idr import update as updating
@@ -45,7 +45,7 @@ def apply(
     then Salt on its servers, then the deploy.
 
     env:         the environment's name
-    sources:     the environment whose data it begins with; a volume's own source goes before it
+    sources:     the environment or backup set whose data it begins with; a volume's own source goes before it
     address:     the floating IP that it's to have, if not any that is free
     rollback:    True to remove what the last run made and didn't finish instead, and nothing older
     deploy:      False to stop when its servers are there
@@ -74,7 +74,7 @@ def apply(
     if not apply:
         return _planned(applying.plan(env, given), _typed("apply", env, given))
     then = {"named": commit, "even_if": _even_if(even_if)} if deploy else None
-    return _applied(env, applying.apply(env, given, break_lock, then, folder_of(env, site), tell))
+    return outcome.of_apply(env, applying.apply(env, given, break_lock, then, folder_of(env, site), tell))
 
 
 @door
@@ -122,7 +122,7 @@ def replace(env, server, apply=False, deploy=True, break_lock=None, commit=None,
     done = applying.replace_server(
         env, server, running, break_lock, then if deploy else None, folder_of(env, site), tell
     )
-    return _applied(env, done)
+    return outcome.of_apply(env, done)
 
 
 @door
@@ -217,7 +217,7 @@ def update(env, apply=False, commit=None, even_if=None, site=None, **kwargs):
     """
     tell = milestones(__opts__, "environment/update")
     done = updating.update(env, apply, commit, _even_if(even_if), folder_of(env, site), tell)
-    return _updated(env, done, apply, commit)
+    return outcome.of_update(env, done, apply, commit)
 
 
 @door
@@ -323,44 +323,3 @@ def _planned(plan, how):
 def _removed(plan, comment):
     answer = {"result": True, "comment": comment, "done": [str(step) for step in plan.steps]}
     return answer | ({"notes": list(plan.notes)} if plan.notes else {})
-
-
-def _applied(env, applied):
-    """What an apply did: in the cloud, and as an update does on the servers."""
-    answer = {"result": True, "comment": f"{env}: nothing to change"}
-    done = [str(step) for step in applied.plan.steps] + (applied.enrolled or [])
-    if done:
-        answer["comment"] = f"{env} is as it should be"
-    if applied.updated:
-        answer |= _updated(env, applied.updated, True, None) if applied.updated.deployed or not done else {}
-    done += applied.updated.steps if applied.updated else []
-    return answer | {"calls": applied.calls} | ({"done": done} if done else {})
-
-
-def _updated(env, done, apply, commit):
-    """What an update did or would do."""
-    rehearsal, deployed = done.rehearsal, done.deployed
-    answer = {"result": True, "comment": f"{env}: nothing to change"}
-    if done.commits:
-        answer["commits"] = done.commits
-    if done.steps:
-        answer["done" if apply else "plan"] = done.steps
-    if deployed:
-        answer["changed"] = deployed.changed
-        answer["report"] = f"{env}-proxy:{deployed.report}"
-        answer["comment"] = f"{env} is deployed"
-        if deployed.failed:
-            answer |= {"result": False, "comment": f"the deploy of {env} failed", "problems": deployed.failed}
-        return answer
-    if done.steps and apply:
-        answer["comment"] = f"{env} has this commit; its servers have nothing to change"
-    elif not (rehearsal.is_empty and not done.steps):
-        how = f"salt-run environment.update {env} apply=True" + (f" commit={commit}" if commit else "")
-        answer["comment"] = f"a plan, nothing that serves was changed. To do it: {how}"
-        if rehearsal.would:
-            answer["changes"] = rehearsal.would
-        if rehearsal.new:
-            answer["new"] = [f"{id_}: nothing was ever deployed on it" for id_ in rehearsal.new]
-        if rehearsal.fails:
-            answer |= {"result": False, "comment": "a plan that wouldn't succeed", "failing": rehearsal.fails}
-    return answer

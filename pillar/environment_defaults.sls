@@ -23,8 +23,9 @@ idr_environment_idr_subnet: 192.168.1.0/24
 idr_environment_analysis_subnet: 192.168.2.0/24
 dns_nameservers: []                     # of both subnets; []: the cloud's own
 
-# Where a volume's first content comes from: a volume, a snapshot or another environment, by name or id, or `blank`.
-# `sources` says it of every volume that nothing else is said of, e.g. sources=idr. Blank, where nothing is said at all.
+# Where a volume's first content comes from: a volume or a snapshot by its name or id, another environment, a backup set,
+# or `blank`. `sources` says it of every volume that nothing else is said of, e.g. sources=idr. Blank, where nothing is
+# said at all.
 sources: ''
 idr_volume_database_db_src: ''
 idr_volume_omero_data_src: ''

@@ -23,6 +23,16 @@ def backup_set(taken=NIGHT, environment="idr", phase=GOOD, uses=USES, status="av
     return BackupSet(**{"id": id_, "environment": environment, "taken": taken, "phase": phase} | given | further)
 
 
+def of_volumes(facts, environment="idr", uses=USES, **further):
+    """A set of the volumes that an environment has in FACTS."""
+    volumes = {it.what["use"]: it for it in facts.of(environment, "volume")}
+    it = backup_set(environment=environment, uses=uses, **further)
+    pieces = tuple(
+        replace(piece, volume=volumes[piece.use].id, size_gb=volumes[piece.use].what["size"]) for piece in it.pieces
+    )
+    return replace(it, pieces=pieces)
+
+
 def things(*sets):
     """The snapshots of these sets."""
     return [

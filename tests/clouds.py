@@ -108,6 +108,7 @@ def after(facts, plan):
             (thing,) = [each for each in facts.all(step.kind) if each.id == id_]
             assert step.kind != "volume" or not [it for it in facts.all("snapshot") if it.what["volume_id"] == id_]
             facts = without(facts, lambda each, thing=thing: each is thing)
+            facts = _let_go(facts, id_) if step.kind == "server" else facts
         else:
             (thing,) = [each for each in facts.all(step.kind) if each.id == id_]
             if step.verb == "tag":
@@ -125,6 +126,18 @@ def after(facts, plan):
             facts = changed(facts, thing, environment, **what)
         ids[step.kind, step.name] = id_
         done.add(step.key)
+    return facts
+
+
+def _let_go(facts, server):
+    """The facts when a server is gone: its volumes and ports are free."""
+    facts = without(facts, lambda it: it.kind == "attachment" and it.what["server_id"] == server)
+    for it in facts.all("volume"):
+        if server in [each["server_id"] for each in it.what["attachments"]]:
+            facts = changed(facts, it, attachments=[], status="available")
+    for it in facts.all("port"):
+        if it.what["device_id"] == server:
+            facts = changed(facts, it, device_id="", device_owner="")
     return facts
 
 
@@ -160,7 +173,7 @@ def _made(facts, step, id_, what, environment):
     elif step.kind == "interface":
         shown |= what
     elif step.kind == "group":
-        shown |= {"description": what["description"]}
+        shown |= {"description": what["description"], "tags": []}
         more = [
             Thing("rule", name, f"{id_}-{kind}", owner, None, _rule(id_, direction="egress", ether_type=kind))
             for kind in ("IPv4", "IPv6")

@@ -19,6 +19,7 @@ TAKING, GOOD, PARTIAL, FAILED, GOING = "taking", "good", "partial", "failed", "g
 # that was killed leaves behind, told from one at work by the environment's lock. `going` is being removed: it's said
 # before the first snapshot goes, so that a set with some of them gone never looks like a good one.
 USABLE = (GOOD, PARTIAL)
+UNUSABLE = {GOING: "its removal was begun", FAILED: "it failed", TAKING: "it was never ended"}  # and why
 PRODUCTION = re.compile(rf"({'|'.join(topology.REQUIRED)})\d*-")  # uses of what can't be made again
 
 
@@ -71,9 +72,19 @@ class BackupSet:
     @property
     def is_usable(self):
         """Whether it can be restored: it was ended well, and all that is required is still there and available."""
-        whole = not any(PRODUCTION.match(use) for use in self.lacks)
-        there = all(piece.status == "available" for piece in self.pieces if piece.required)
-        return self.phase in USABLE and not self.problems and whole and there
+        return not self.why_not
+
+    @property
+    def why_not(self):
+        """What keeps it from being restored, a line each."""
+        lines = [] if self.phase in USABLE else [UNUSABLE[self.phase]]
+        lines += [f"it has lost its snapshot of {use}" for use in self.lacks if PRODUCTION.match(use)]
+        lines += [
+            f"its snapshot of {piece.use} is {piece.status}"
+            for piece in self.pieces
+            if piece.required and piece.status != "available"
+        ]
+        return (*lines, *self.problems)
 
     @property
     def is_complete(self):

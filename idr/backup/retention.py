@@ -9,11 +9,10 @@ Above the rules stand pins, what is in use, and the newest of everything that a 
 from dataclasses import dataclass
 from datetime import UTC, timedelta
 
-from idr.backup.model import FAILED, GOING, TAKING, BackupSet
+from idr.backup.model import FAILED, TAKING, UNUSABLE, BackupSet
 
 PERIODS = {"hourly": "%Y%m%d%H", "daily": "%Y%m%d", "weekly": "%G-%V", "monthly": "%Y%m", "yearly": "%Y"}
 RULES = (*PERIODS, "verified")  # of pillar's `backup_keep`: how many of each
-UNUSABLE = {GOING: "its removal was begun", FAILED: "it failed", TAKING: "the run that took it is dead"}
 EARLY = timedelta(minutes=5)  # by which clocks may differ
 
 

@@ -3,12 +3,12 @@
 from dataclasses import dataclass, replace
 
 from idr import enrol, update
-from idr.cloud import host_keys, lock, mark, planning, wanted
+from idr.cloud import anew, host_keys, lock, mark, planning, wanted
 from idr.cloud.connection import connect
 from idr.cloud.destroying import unfinished
 from idr.cloud.inventory import facts
 from idr.cloud.making import carry_out
-from idr.cloud.model import Facts, Plan, Step, Wanted
+from idr.cloud.model import Facts, Plan, Wanted
 from idr.errors import Refused
 
 GOES_ON = "stopped; what was made stays, and the next run goes on from there"
@@ -35,19 +35,25 @@ class Applied:
     updated: update.Update | None = None
 
 
-def plan(name, given):
+def all_of_it(seen):
+    """What an apply does about an environment that was ``Seen``: what the plan says, and nothing else."""
+    return seen
+
+
+def plan(name, given, about=all_of_it):
     """
     What has to be done in the cloud until an environment is as pillar and the command line say.
 
     given:  what was typed, by the parameters' names: ``{"sources": "idr"}``
+    about:  makes of what was ``Seen`` what is to be done about it, as `all_of_it` does: a pure function
 
     Returns the ``Plan`` with its problems. Refused where it can't be made.
     """
     asked = wanted.read(name, given)
-    return _look(connect(asked.cloud), asked).plan
+    return about(_look(connect(asked.cloud), asked)).plan
 
 
-def apply(name, given, broken, deploy, folder, tell):
+def apply(name, given, broken, deploy, folder, tell, about=all_of_it, purpose="apply", typed=None):
     """
     Make an environment as pillar and the command line say; where it is so, do nothing.
 
@@ -56,15 +62,16 @@ def apply(name, given, broken, deploy, folder, tell):
     deploy:  ``{"named": …, "even_if": …}`` as an update is to be asked; None: only the cloud and the host keys
     folder:  the operator's site directory
     tell:    is told one line of progress at a time
+    about:   as for `plan`; its PURPOSE, and what was TYPED for it, are told to others as `lock.held` does
 
     Returns an ``Applied``. Refused with every problem at once, before anything is made.
     """
     asked = wanted.read(name, given)
     cloud = connect(asked.cloud)
-    seen = _unblocked(_look(cloud, asked))
+    seen = _unblocked(about(_look(cloud, asked)))
     if seen.plan.steps or seen.goes_on:
-        with lock.held(cloud, name, seen.run, "apply", broken) as held:
-            shown, seen = seen, _unblocked(_look(cloud, asked))
+        with lock.held(cloud, name, seen.run, purpose, broken, typed) as held:
+            shown, seen = seen, _unblocked(about(_look(cloud, asked)))
             _tell_difference(shown.plan, seen.plan, tell)
             return _run(cloud, seen, held, lambda plan: plan, deploy, folder, tell)
     host_keys.bring(cloud, folder, _ids(seen.facts, asked), (), tell)
@@ -91,7 +98,7 @@ def replace_server(name, server, even_if, broken, deploy, folder, tell):
     seen = _unblocked(_replacing(_look(cloud, asked), server, even_if))
     with lock.held(cloud, name, seen.run, "replace", broken) as held:
         seen = _unblocked(_replacing(_look(cloud, asked), server, even_if))
-        return _run(cloud, seen, held, lambda plan: _only(plan, server), deploy, folder, tell)
+        return _run(cloud, seen, held, lambda plan: anew.only(plan, server), deploy, folder, tell)
 
 
 def _look(cloud, asked):
@@ -167,62 +174,12 @@ def _replacing(seen, server, even_if):
         raise Refused([f"{server}: no server of {name}; it has {', '.join(names)}"])
     mine = seen.run if seen.goes_on else None  # it's the new one already
     old = [it for it in seen.facts.of(name, "server") if it.name == server and (mine is None or it.run != mine)]
-    without = planning.plan(seen.wanted, _without(seen.facts, old), seen.run)
-    plan = _only(without, server)
-    removed = [Step("remove", "server", it.name, id=it.id) for it in old]
-    keys = tuple(step.key for step in removed)
-    steps = [replace(step, needs=(*step.needs, *keys)) if step.kind == "server" else step for step in plan.steps]
+    without = planning.plan(seen.wanted, anew.without(seen.facts, old), seen.run)
+    plan = anew.removing(anew.only(without, server), old)
     problems = list(plan.problems)
     problems += [
         f"{it.name}: it runs ({it.what['status']}). If it is to be made anew all the same: even_if=running"
         for it in old
         if it.what["status"] == "ACTIVE" and even_if != "running"
     ]
-    return replace(seen, plan=replace(plan, steps=(*removed, *steps), problems=tuple(problems)))
-
-
-def _without(seen, gone):
-    """The facts without those servers: their volumes are free, their ports unused, their quota is given back."""
-    ids = {server.id for server in gone}
-    things = dict(seen.things)
-    things["server"] = tuple(it for it in seen.all("server") if it.id not in ids)
-    things["attachment"] = tuple(it for it in seen.all("attachment") if it.what["server_id"] not in ids)
-    things["volume"] = tuple(_off(it, ids) for it in seen.all("volume"))
-    things["port"] = tuple(
-        replace(it, what={**it.what, "device_id": "", "device_owner": ""}) if it.what["device_id"] in ids else it
-        for it in seen.all("port")
-    )
-    flavors = {flavor.name: flavor.what for flavor in seen.all("flavor")}
-    quotas = dict(seen.quotas)
-    for server in gone:
-        flavor = flavors.get(server.what["flavor"], {"vcpus": 0, "ram": 0})
-        for quota, less in (("instances", 1), ("cores", flavor["vcpus"]), ("ram", flavor["ram"])):
-            limit, used = quotas[quota]
-            quotas[quota] = (limit, used - less)
-    return replace(seen, things=things, quotas=quotas)
-
-
-def _off(volume, servers):
-    left = [it for it in volume.what["attachments"] if it["server_id"] not in servers]
-    if left == volume.what["attachments"]:
-        return volume
-    return replace(volume, what={**volume.what, "attachments": left, "status": "in-use" if left else "available"})
-
-
-def _only(plan, server):
-    """The steps of a plan that make one server with its ports, addresses and attachments, and what those need."""
-    steps = {step.key: step for step in plan.steps}
-    wanted = [
-        step.key
-        for step in plan.steps
-        if (step.kind, step.name) == ("server", server)
-        or ("server", server) in step.needs
-        or (step.kind == "port" and step.name.startswith(f"{server}-"))
-    ]
-    chosen = set()
-    while wanted:
-        key = wanted.pop()
-        if key not in chosen:
-            chosen.add(key)
-            wanted += [need for need in steps[key].needs if need in steps]
-    return replace(plan, steps=tuple(step for step in plan.steps if step.key in chosen))
+    return replace(seen, plan=replace(plan, problems=tuple(problems)))

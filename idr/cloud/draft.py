@@ -82,20 +82,12 @@ class Draft:
 
     def plan(self):
         """The Plan, its steps in an order that works one after another."""
-        steps, done = [], set()
-        left = [self._with_needs(step) for step in self._steps.values()]
-        while left:
-            ready = next((step for step in left if set(step.needs) <= done), None)
-            if ready is None:
-                raise RuntimeError(f"steps that wait for each other: {', '.join(map(str, left))}")
-            left.remove(ready)
-            done.add(ready.key)
-            steps.append(ready)
+        steps = in_order(self._with_needs(step) for step in self._steps.values())
         needed = {name: count for name, count in sorted(self.needed.items()) if count}
         quotas = {name: self.facts.quotas.get(name, (-1, 0)) for name in needed}
         return Plan(
             self.environment,
-            tuple(steps),
+            steps,
             tuple(self._kept),
             tuple(dict.fromkeys(self.problems)),
             tuple(dict.fromkeys(self.notes)),
@@ -108,6 +100,19 @@ class Draft:
         named = (*step.needs, *((ref.kind, ref.name) for ref in _refs((step.what, step.id))))
         needs = tuple(dict.fromkeys(key for key in named if key in self._steps and key != step.key))
         return Step(step.verb, step.kind, step.name, step.what, needs, step.id)
+
+
+def in_order(steps):
+    """Steps in an order that works one after another, and otherwise as they were."""
+    left, found, done = list(steps), [], set()
+    while left:
+        ready = next((step for step in left if set(step.needs) <= done), None)
+        if ready is None:
+            raise RuntimeError(f"steps that wait for each other: {', '.join(map(str, left))}")
+        left.remove(ready)
+        done.add(ready.key)
+        found.append(ready)
+    return tuple(found)
 
 
 def _refs(value):

@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 
-from idr.cloud import live, lock, wanted
+from idr.cloud import live, lock, mark, wanted
 from idr.cloud.connection import connect
 from idr.cloud.destroying import base
 from idr.cloud.inventory import facts
@@ -11,7 +11,8 @@ from idr.cloud.inventory import facts
 def environments(cloud):
     """
     What environments a cloud has, as data by name: `address`, `live` with its signs, `servers` by state, `since`
-    when it is there, the `unfinished` run and who is on it (`held`), both None where there is none.
+    when it is there, the `unfinished` run and who is on it (`held`), both None where there is none, and the volumes
+    that restores put `aside`.
 
     cloud:  its name in clouds.yaml
     """
@@ -32,4 +33,5 @@ def _one(seen, name, resolve):
         "since": group and group.what["created_at"],
         "unfinished": record and record.unfinished,
         "held": record and record.holder and f"{record.holder} since {record.since}, to {record.purpose}",
+        "aside": [volume.name for volume in seen.of(name, "volume") if mark.put_aside_for(volume)],
     }

@@ -27,6 +27,20 @@ def metadata(environment, run, **further):
     return {"idr_environment": environment, "idr_run": run} | {f"idr_{key}": value for key, value in further.items()}
 
 
+def is_current(volume):
+    """
+    Whether a volume of an environment is the one that it has of its use, as it's neither ``idr_retained`` (its
+    environment was removed, and its snapshots are kept) nor ``idr_aside`` (a restore put another in its place).
+    """
+    return not {"idr_retained", "idr_aside"} & volume.what["metadata"].keys()
+
+
+def put_aside_for(volume):
+    """The backup set for which a restore put that volume aside; None where none did, or its environment went since."""
+    said = volume.what["metadata"]
+    return None if "idr_retained" in said else said.get("idr_aside_for")
+
+
 def of(text):
     """Whose a Neutron resource is, and the run that made it, by its description: both None if it isn't ours."""
     found = DESCRIPTION.fullmatch(text or "")

@@ -13,20 +13,24 @@ PRODUCTION_TAG = "idr-production"  # in Neutron, on the floating IP that is the 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a volume's first content comes from: kind is `volume` or `snapshot`, id the cloud's."""
+    """
+    Where a volume's first content comes from: kind is `volume` or `snapshot`, id the cloud's, SET the id of the backup
+    set that such a snapshot is of.
+    """
 
     kind: str
     id: str
     name: str
     size_gb: int
+    set: str = ""
 
 
 @dataclass(frozen=True)
 class WantedVolume:
     """
     A data volume. NAME is the cloud's (`newidr-omero-data`), USE pillar's (`omero-data`). SOURCE is "" (blank),
-    `use:omero-data` (this environment's own), `sources:idr` (what that environment has of this use; what is optional
-    may be missing there), or as typed: a volume's, snapshot's or environment's name or id.
+    `use:omero-data` (this environment's own), `sources:idr` (what that environment or backup set has of this use; what
+    is optional may be missing there), or as typed: a volume's, snapshot's, environment's or set's name or id.
     """
 
     name: str

@@ -4,7 +4,7 @@ The plan of an environment: what of the cloud's facts has to change for it to be
 A pure function. Whoever carries the plan out decides nothing; whoever reads it sees all that will happen.
 """
 
-from idr.cloud import addresses, checks, groups, networks, servers, volumes
+from idr.cloud import addresses, checks, groups, mark, networks, servers, volumes
 from idr.cloud.draft import Draft
 
 
@@ -30,8 +30,8 @@ def plan(wanted, facts, run):
 def _note_unwanted(draft):
     """What is the environment's own and no longer asked for: it stays, and is told of."""
     wanted = {server.name for server in draft.wanted.servers} | {volume.name for volume in draft.wanted.volumes}
-    for kind in ("server", "volume"):
-        for thing in draft.facts.of(draft.environment, kind):
-            if thing.name not in wanted and "idr_retained" not in thing.what.get("metadata", {}):
-                draft.keep(thing)
-                draft.notes.append(f"{kind} {thing.name} ({thing.id}) isn't in pillar any more: it stays as it is")
+    servers, volumes = (draft.facts.of(draft.environment, kind) for kind in ("server", "volume"))
+    for thing in (*servers, *(it for it in volumes if mark.is_current(it))):
+        if thing.name not in wanted:
+            draft.keep(thing)
+            draft.notes.append(f"{thing.kind} {thing.name} ({thing.id}) isn't in pillar any more: it stays as it is")

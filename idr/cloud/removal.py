@@ -4,6 +4,7 @@ What has to go so that an environment, or what one run made of it, is gone; what
 Pure functions of one reading of the cloud. Ours is what has our mark; nothing is judged by how its name begins.
 """
 
+from idr.cloud import mark
 from idr.cloud.model import Plan, Step
 
 IN_FLIGHT = ("creating", "downloading", "restoring-backup", "backing-up")
@@ -121,6 +122,8 @@ class _Going:
                         "and goes with the last one"
                     )
                 continue
+            if mark.put_aside_for(volume):
+                self.notes.append(f"volume {volume.name} was put aside for {mark.put_aside_for(volume)}: it goes, too")
             needs += [_key("remove", "snapshot", self.named(it)) for it in snapshots if it in self.of("snapshot")]
             steps.append(Step("remove", "volume", self.named(volume), needs=tuple(needs), id=volume.id))
         return steps

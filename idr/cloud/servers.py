@@ -140,7 +140,7 @@ def _attach(draft, volume):
         attached = [each for each in draft.facts.all("attachment") if each.what["volume_id"] == there.id]
         elsewhere = [each for each in attached if server is None or each.what["server_id"] != server.id]
         for each in elsewhere:
-            draft.problems.append(f"volume {volume.name} is attached to {_holder(draft, each, there)}")
+            draft.problems.append(f"volume {volume.name} is attached to {holder(draft.facts, each, there)}")
         if attached:
             if not elsewhere:
                 draft.keep(attached[0])
@@ -152,10 +152,10 @@ def _attach(draft, volume):
     draft.make("attachment", volume.name, what, [("server", volume.server), ("volume", volume.name)])
 
 
-def _holder(draft, attachment, volume):
+def holder(facts, attachment, volume):
     """What a volume is attached to that isn't its server, and what to do about it."""
     id_ = attachment.what["server_id"]
-    other = next((each for each in draft.facts.all("server") if each.id == id_), None)
+    other = next((each for each in facts.all("server") if each.id == id_), None)
     if other:
         return f"the server {other.name}: openstack server remove volume {id_} {volume.id}"
     return (

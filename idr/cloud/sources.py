@@ -3,6 +3,9 @@
 import re
 
 from idr import topology
+from idr.backup import manifest
+from idr.backup.model import UNUSABLE
+from idr.cloud import mark
 from idr.cloud.model import Source
 
 READY = ("available", "in-use")  # of a volume
@@ -20,7 +23,8 @@ def find(draft, volume, zone):
         return None
     if not _is_checked_with_another(draft, volume):
         _check(draft, volume, thing, zone)
-    return Source(thing.kind, thing.id, thing.name, thing.what["size"])
+    backup = _set_of(draft, thing)
+    return Source(thing.kind, thing.id, thing.name, thing.what["size"], backup.id if backup else "")
 
 
 def zone(draft):
@@ -34,7 +38,7 @@ def zone(draft):
 
 
 def _content(draft, volume):
-    """The volume or snapshot that a volume is to be made of."""
+    """The volume or snapshot that a volume is to be made of; None where there's none, which may be a problem."""
     if not volume.source:
         return None
     how, _, name = volume.source.rpartition(":")
@@ -42,7 +46,8 @@ def _content(draft, volume):
         other = next(each for each in draft.wanted.volumes if each.use == name)
         return draft.own("volume", other.name) or _content(draft, other)
     if how == "sources":
-        return _of_environment(draft, volume, name, f"sources={name}", may_lack=not _required(draft, volume))
+        of = _of_set if manifest.environment_of(name) else _of_environment
+        return of(draft, volume, name, f"sources={name}", may_lack=not _required(draft, volume))
     return _as_typed(draft, volume, volume.source)
 
 
@@ -63,7 +68,8 @@ def _of_environment(draft, volume, name, place, may_lack=False):
     """The volume of that use that an environment has."""
     volumes = draft.facts.of(name, "volume")
     found = [each for each in volumes if each.what["use"] == volume.use]
-    found = [each for each in found if "idr_retained" not in each.what["metadata"]] or found
+    found = [each for each in found if "idr_aside" not in each.what["metadata"]]
+    found = [each for each in found if mark.is_current(each)] or found
     if name == draft.environment:
         draft.problems.append(f"{place}: is the target itself")
     elif not volumes:
@@ -79,16 +85,48 @@ def _of_environment(draft, volume, name, place, may_lack=False):
     return None
 
 
+def _of_set(draft, volume, id_, place, may_lack=False):
+    """The snapshot of that use that a backup set has."""
+    backup = _the_set(draft, id_)
+    piece = next((each for each in backup.pieces if each.use == volume.use), None) if backup else None
+    if backup is None:
+        draft.problems.append(f"{place}: no backup set of this project; salt-run backup.list tells which there are")
+    elif not backup.is_usable:
+        draft.problems.extend(f"{place}: can't be restored: {why}" for why in backup.why_not)
+    elif piece is None and may_lack:
+        draft.notes.append(f"{id_} has no {volume.use}: {volume.name} will be blank")
+    elif piece is None:
+        needed = ", which can't be made again" if _required(draft, volume) else ""
+        draft.problems.append(f"{place}: has no {volume.use}{needed}")
+    else:
+        return next(each for each in draft.facts.all("snapshot") if each.id == piece.snapshot)
+    return None
+
+
+def _the_set(draft, id_):
+    return next((each for each in manifest.sets(draft.facts) if each.id == id_), None)
+
+
+def _set_of(draft, thing):
+    """The backup set that a snapshot is of, None where it's of none or can't be understood."""
+    id_ = thing.what["metadata"].get("idr_set") if thing.kind == "snapshot" else None
+    backup = _the_set(draft, id_) if id_ else None
+    ids = [piece.snapshot for piece in (*backup.pieces, *backup.spare)] if backup else []
+    return backup if thing.id in ids else None
+
+
 def _as_typed(draft, volume, source):
-    """A volume, a snapshot or an environment by its name or id."""
+    """A volume, a snapshot, an environment or a backup set by its name or id."""
     place = f"source of {volume.use}: {source}"
+    if manifest.environment_of(source):
+        return _of_set(draft, volume, source, place)
     if source == draft.environment or draft.facts.of(source, "volume"):
         return _of_environment(draft, volume, source, place)
     snapshots = [each for each in draft.facts.all("snapshot") if not each.what["temporary"]]
     things = (*draft.facts.all("volume"), *snapshots)
     found = [each for each in things if each.id == source] or [each for each in things if each.name == source]
     if not found:
-        draft.problems.append(f"{place}: this project has no volume, snapshot or environment of that name")
+        draft.problems.append(f"{place}: this project has no volume, snapshot, environment or backup set of that name")
     elif len(found) > 1:
         ids = ", ".join(f"{each.kind} {each.id}" for each in found)
         draft.problems.append(f"{place}: is several ({ids}); say one by its id")
@@ -107,6 +145,9 @@ def _check(draft, volume, thing, zone):
         wrong.append("is the target itself")
     if thing.what["status"] not in (*READY, "creating", "attaching", "reserved"):
         wrong.append(f"is {thing.what['status']}")
+    backup = _set_of(draft, thing)
+    if backup and backup.phase in UNUSABLE:
+        wrong.append(f"is of the backup set {backup.id}: {UNUSABLE[backup.phase]}")
     if thing.what["size"] > volume.size_gb:
         wrong.append(f"has {thing.what['size']} GB, which don't go into {volume.size_gb} (size_gb)")
     if thing.what["size"] < volume.size_gb:

@@ -67,7 +67,8 @@ def _about(step):
     if step.verb == "tag":
         return f": gets the tag {what['tag']}"
     if step.verb == "change":
-        return f": {', '.join(sorted(what))}"
+        renamed = [f"its name becomes {what['name']}"] if "name" in what else []
+        return f": {', '.join([*sorted(what.keys() - {'name'}), *renamed])}"
     if step.verb != "make":
         return ""
     if step.kind == "volume":

@@ -5,7 +5,7 @@ A volume that is there keeps its content: where it came from is never looked at 
 are taken side by side before anything is made of them, so that a database and its files are of nearly one moment.
 """
 
-from idr.cloud import sources
+from idr.cloud import mark, sources
 from idr.cloud.model import Ref
 
 UNDER_WAY = (
@@ -16,6 +16,7 @@ BEING_ATTACHED = ("attaching", "reserved")  # the attachment is looked for and w
 
 def plan(draft):
     """Put down what the volumes need."""
+    _look_at_those_aside(draft)
     for volume in draft.wanted.volumes:
         there = draft.own("volume", volume.name)
         if there:
@@ -50,6 +51,34 @@ def _look_at(draft, volume, there):
             f"volume {volume.name} has {there.what['size']} GB, not {volume.size_gb}: "
             f"a volume that is there isn't made larger or smaller"
         )
+
+
+def is_on_a_server(facts, volume):
+    """Whether a server has a volume; one that is gone lets go of it a moment later."""
+    servers = {server.id for server in facts.all("server")}
+    return any(each["server_id"] in servers for each in volume.what["attachments"])
+
+
+def _look_at_those_aside(draft):
+    """Tell of what restores put aside. Where one was cut off, another volume than the set's would get in its place."""
+    own = draft.facts.of(draft.environment, "volume")
+    names = {volume.use: volume.name for volume in draft.wanted.volumes}
+    for it in own:
+        backup, name = mark.put_aside_for(it), names.get(it.what["use"])
+        if not backup:
+            continue
+        draft.keep(it)
+        there = [each.name for each in own if mark.is_current(each)]
+        if name and (name not in there or is_on_a_server(draft.facts, it)):
+            draft.problems.append(
+                f"volume {it.name} ({it.id}) was put aside for {backup}, and that restore was cut off: "
+                f"salt-run backup.restore {backup} into={draft.environment}"
+            )
+        else:
+            draft.notes.append(
+                f"volume {it.name} was put aside for {backup}, and is kept. Once nobody needs it any more: "
+                f"openstack volume delete {it.id}"
+            )
 
 
 def _snapshots(draft, originals):
@@ -119,6 +148,8 @@ def _sweep(draft, keep):
 def _make(draft, volume, source, snapshots):
     wanted = draft.wanted
     further = {"source": source.id} if source else {}
+    if source and source.set:
+        further["set"] = source.set
     what = {
         "name": volume.name,
         "size": volume.size_gb,

@@ -303,9 +303,8 @@ class _Reader:
         for _, layer in self.layers:
             if key in layer and (layer is not self.layers[-1][1] or layer[key]):
                 if not isinstance(layer[key], str | None):
-                    self.wrong(
-                        key, f"has to be the name or id of a volume, a snapshot or an environment, not {layer[key]!r}"
-                    )
+                    what = "a volume, a snapshot, an environment or a backup set"
+                    self.wrong(key, f"has to be the name or id of {what}, not {layer[key]!r}")
                     return ""
                 return layer[key] or ""
             if isinstance(layer.get("sources"), str) and layer["sources"] and not volume.source:

@@ -84,7 +84,7 @@ def test_a_partial_set_is_good_and_the_newest_complete_one_stays_with_it():
 
 GONE = {
     "it failed": {"phase": FAILED},
-    "the run that took it is dead": {"phase": TAKING},
+    "it was never ended": {"phase": TAKING},
     "its removal was begun": {"phase": GOING},
 }
 

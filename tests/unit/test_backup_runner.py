@@ -8,8 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from idr.backup import project
+from idr.backup import project, restoring
 from idr.backup.model import FAILED
+from idr.cloud.applying import Applied
 from idr.cloud.model import Plan, Step
 from idr.errors import Refused
 from tests import clouds
@@ -94,6 +95,65 @@ def test_a_prune_that_is_blocked_exits_1(runner):
 
 def test_which_environment_is_retired_has_to_be_said(runner):
     assert runner.prune(retired=True)["problems"] == ["retired: say which environment is gone for good: env=…"]
+
+
+@pytest.fixture
+def restored(runner, monkeypatch):
+    """The runner, and what it asked of a restore."""
+    asked = []
+    step = Step("make", "server", "idr-proxy", {"metadata": {"idr_role": "proxy"}})
+
+    def apply(*given, **_):
+        asked.append(given)
+        return Applied(Plan("idr", (step,), notes=("idr-omero-data is put aside",)), 40)
+
+    def plan(*given, **_):
+        asked.append(given)
+        return Plan("idr", (step,))
+
+    monkeypatch.setattr(runner.restoring, "plan", plan)
+    monkeypatch.setattr(runner.restoring, "restore", apply)
+    runner.asked = asked
+    return runner
+
+
+def test_a_restore_is_planned_with_the_very_command_that_does_it(restored, tmp_path):
+    told = restored.restore(NEW.id, "idr", volumes="a-omero-data", even_if="live,failing", address="198.51.100.7",
+                            site=str(tmp_path))  # fmt: skip
+
+    assert lines(told)[-2:] == [
+        f"note: there is no {tmp_path}/tls: the new proxy makes a certificate of its own, which no browser trusts",
+        f"a plan, nothing was changed. To do it: salt-run backup.restore {NEW.id} into=idr volumes=a-omero-data "
+        "even_if=live,failing address=198.51.100.7 apply=True",
+    ]
+    asked = restoring.Restore(NEW.id, ("a-omero-data",), frozenset({"live"}))
+    assert restored.asked == [(asked, "idr", {"address": "198.51.100.7"})]
+
+
+def test_a_restore_that_was_done_is_told_with_its_time_and_what_was_put_aside(restored, tmp_path):
+    (tmp_path / "tls").mkdir()
+
+    told = restored.restore(NEW.id, "idr", apply=True, deploy=False, site=str(tmp_path))
+
+    assert told["result"] and told["restored"].startswith(f"{NEW.id}, in ")
+    assert told["notes"] == ["idr-omero-data is put aside"] and told["done"] == ["make server idr-proxy"]
+    [(asked, name, given, broken, deploy, folder, _)] = restored.asked
+    assert (asked, name, given, broken, deploy, folder) == (restoring.Restore(NEW.id), "idr", {}, None, None, tmp_path)
+
+
+def test_a_deploy_goes_on_though_states_fail_only_where_that_was_said(restored, tmp_path):
+    for even_if, passed in ((None, None), ("failing", "failing"), ("live", None)):
+        restored.restore(NEW.id, "idr", apply=True, even_if=even_if, commit="0a1b2c", site=str(tmp_path))
+        assert restored.asked[-1][4] == {"named": "0a1b2c", "even_if": passed}
+
+
+def test_a_master_restores_nothing(restored):
+    restored.__opts__["idr_environment"] = "idr"
+
+    told = restored.restore(NEW.id, "idr", apply=True)
+
+    assert told["retcode"] == 1 and told["problems"][0].endswith("type it in a checkout of yours")
+    assert not restored.asked
 
 
 def test_a_status_is_told_and_written_for_prometheus(runner, tmp_path):

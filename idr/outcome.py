@@ -1,0 +1,42 @@
+"""What became of an apply or an update of an environment, as a runner tells it: plain data."""
+
+
+def of_apply(env, applied):
+    """What an apply did: in the cloud, and as an update does on the servers."""
+    answer = {"result": True, "comment": f"{env}: nothing to change"}
+    done = [str(step) for step in applied.plan.steps] + (applied.enrolled or [])
+    if done:
+        answer["comment"] = f"{env} is as it should be"
+    if applied.updated:
+        answer |= of_update(env, applied.updated, True, None) if applied.updated.deployed or not done else {}
+    done += applied.updated.steps if applied.updated else []
+    return answer | {"calls": applied.calls} | ({"done": done} if done else {})
+
+
+def of_update(env, done, apply, commit):
+    """What an update did or would do."""
+    rehearsal, deployed = done.rehearsal, done.deployed
+    answer = {"result": True, "comment": f"{env}: nothing to change"}
+    if done.commits:
+        answer["commits"] = done.commits
+    if done.steps:
+        answer["done" if apply else "plan"] = done.steps
+    if deployed:
+        answer["changed"] = deployed.changed
+        answer["report"] = f"{env}-proxy:{deployed.report}"
+        answer["comment"] = f"{env} is deployed"
+        if deployed.failed:
+            answer |= {"result": False, "comment": f"the deploy of {env} failed", "problems": deployed.failed}
+        return answer
+    if done.steps and apply:
+        answer["comment"] = f"{env} has this commit; its servers have nothing to change"
+    elif not (rehearsal.is_empty and not done.steps):
+        how = f"salt-run environment.update {env} apply=True" + (f" commit={commit}" if commit else "")
+        answer["comment"] = f"a plan, nothing that serves was changed. To do it: {how}"
+        if rehearsal.would:
+            answer["changes"] = rehearsal.would
+        if rehearsal.new:
+            answer["new"] = [f"{id_}: nothing was ever deployed on it" for id_ in rehearsal.new]
+        if rehearsal.fails:
+            answer |= {"result": False, "comment": "a plan that wouldn't succeed", "failing": rehearsal.fails}
+    return answer

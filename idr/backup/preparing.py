@@ -12,7 +12,7 @@ from idr import topology
 from idr.backup import manifest
 from idr.backup.holding import reason
 from idr.backup.model import TAKING
-from idr.cloud import checks, lock
+from idr.cloud import checks, lock, mark
 from idr.cloud.destroying import base
 
 READY = ("available", "in-use")  # of a volume that can be snapshotted
@@ -110,9 +110,7 @@ def _free_id(facts, name, now):
 def _volume(facts, name, server, use, required):
     """The volume of that use on that server and what is wrong with it: ``(volume or None, problem)``."""
     servers = {it.id: it.name for it in facts.of(name, "server")}
-    volumes = [
-        it for it in facts.of(name, "volume") if it.what["use"] == use and "idr_retained" not in it.what["metadata"]
-    ]
+    volumes = [it for it in facts.of(name, "volume") if it.what["use"] == use and mark.is_current(it)]
     on = [it for it in volumes if server in [servers.get(each["server_id"]) for each in it.what["attachments"]]]
     if len(on) > 1 or (len(volumes) > 1 and not on):
         ids = ", ".join(it.id for it in on or volumes)

@@ -1,0 +1,90 @@
+"""The worst day: of an environment only its volumes are left, with a backup set of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from .conftest import PUBLIC
+from .environments import inventory, run, script
+from .test_backup import backup, kept
+from .test_environments import FILES, rows
+
+pytestmark = pytest.mark.lab
+
+# Everything but the volumes, their snapshots and the floating IP, by hand and without a plan.
+GONE = """
+for server in compute.servers():
+    compute.delete_server(server)
+for server in compute.servers():
+    compute.wait_for_delete(server)
+for address in net.ips():
+    net.update_ip(address, port_id=None)
+project = cloud.current_project_id
+for router in net.routers(project_id=project):
+    for port in net.ports(device_id=router.id, project_id=project):
+        net.remove_interface_from_router(router, port_id=port.id)
+    net.delete_router(router)
+for port in net.ports(project_id=project):
+    net.delete_port(port)
+for network in net.networks(project_id=project):
+    net.delete_network(network)
+for group in net.security_groups(project_id=project):
+    if group.name != "default":
+        net.delete_security_group(group)
+for key in compute.keypairs():
+    compute.delete_keypair(key)
+said = [each.name for each in disk.volumes() if each.status == "available"]
+"""
+TIDY = """
+for each in disk.snapshots():
+    if each.metadata.get("idr_set") == set_id:
+        disk.delete_snapshot(each)
+        disk.wait_for_delete(each)
+for each in disk.volumes():
+    if "idr_aside" in each.metadata:
+        disk.delete_volume(each)
+        disk.wait_for_delete(each)
+"""
+
+
+@pytest.fixture(scope="module")
+def restored(lab):
+    """What was in the set, and the answer of its restore."""
+    was = rows(lab, "idr"), lab.sh("idr-omero", FILES)
+    things = inventory(lab)
+    set_id = backup(lab, "create", "idr", "apply=True")["set"]["set"]
+    lab.sh("idr-omero", "rm -r /data/OMERO/Pixels; echo lost > /data/lost")
+    assert lab.sh("idr-omero", FILES) != was[1]
+    assert len(script(lab, GONE)) == 6
+    answer = backup(lab, "restore", set_id, "into=idr", f"address={PUBLIC}", "apply=True")
+    yield was, answer
+    script(lab, TIDY, set_id=set_id)
+    now = inventory(lab)
+    assert {kind: sorted(name for name, *_ in them) for kind, them in kept(now).items() if kind != "rule"} == {
+        kind: sorted(name for name, *_ in them) for kind, them in kept(things).items() if kind != "rule"
+    }
+
+
+def test_its_rows_and_files_are_those_of_the_set(lab, restored):
+    (was_rows, was_files), _ = restored
+    assert rows(lab, "idr") == was_rows
+    assert lab.sh("idr-omero", FILES) == was_files
+    assert lab.exec("idr-omero", "test", "-e", "/data/lost", check=False).returncode == 1
+
+
+def test_its_pages_are_at_the_public_address(lab, restored, image):
+    page = lab.get(f"/webgateway/render_image/{image}/0/0/?dummy=restored")
+    assert page.status == 200 and len(page.body) > 20_000
+    assert run(lab, "list")[1]["environments"]["idr"]["live"]
+
+
+def test_what_was_in_its_place_is_kept(lab, restored):
+    aside = "said = [[it.name, it.status] for it in disk.volumes() if 'idr_aside' in it.metadata]"
+    names = script(lab, aside)
+    assert sorted(name.split("-before-")[0] for name, _ in names) == ["idr-database-db", "idr-omero-data"]
+    assert {status for _, status in names} == {"available"}
+
+
+def test_again_nothing_is_to_be_done(lab, restored):
+    code, plan = run(lab, "plan", "idr")
+    assert code == 0 and plan["steps"] == [], plan

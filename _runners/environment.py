@@ -110,7 +110,7 @@ def replace(env, server, apply=False, deploy=True, break_lock=None, commit=None,
 
         salt-run environment.replace idr server=idr-proxy apply=True
     """
-    allowed = even_if.split(",") if even_if else []
+    allowed = str(even_if).split(",") if even_if else []
     running = "running" if "running" in allowed else None
     then = {"named": commit, "even_if": _even_if(",".join(it for it in allowed if it != "running") or None)}
     if not apply:

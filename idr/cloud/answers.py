@@ -2,12 +2,13 @@
 
 from keystoneauth1.exceptions import ConnectFailure, UnknownConnectionError
 
-TOO_MUCH = (413, 429)
+TOO_MUCH, TOO_OFTEN = 413, 429
 
 
 def is_unclear(error):
     """Whether the call may have had its effect, or has none and could succeed a moment later: look, then try again."""
-    return isinstance(error, (ConnectFailure, UnknownConnectionError)) or (_status(error) or 0) >= 500
+    status = _status(error) or 0
+    return isinstance(error, (ConnectFailure, UnknownConnectionError)) or status >= 500 or status == TOO_OFTEN
 
 
 def is_conflict(error):
@@ -26,9 +27,9 @@ def is_stale(error):
 
 
 def is_quota(error):
-    """Whether the project may not have more, or not ask as often; trying again is of no use."""
+    """Whether the project may not have more; trying again is of no use."""
     status = _status(error)
-    return status in TOO_MUCH or (status in (403, 409) and "quota" in str(error).lower())
+    return status == TOO_MUCH or (status in (403, 409) and "quota" in str(error).lower())
 
 
 def _status(error):

@@ -52,7 +52,8 @@ def _found(cloud, environment, kind, what):
         found = cloud.network.ips(port_id=what["port_id"])
         return [address for address in found if mark.of(address.description)[0] == environment]
     if kind in NETWORK:
-        found = getattr(cloud.network, f"{NETWORK[kind]}s")(name=what["name"])
+        project = cloud.session.get_project_id()  # an administrator would see other projects' too
+        found = getattr(cloud.network, f"{NETWORK[kind]}s")(name=what["name"], project_id=project)
         return [it for it in found if it.name == what["name"] and mark.of(it.description)[0] == environment]
     if kind == "interface":
         found = cloud.network.ports(device_id=what["router_id"])

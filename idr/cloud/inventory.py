@@ -14,7 +14,7 @@ from openstack.exceptions import raise_from_response
 from idr.cloud import mark
 from idr.cloud.connection import ERRORS, told
 from idr.cloud.model import Facts, Thing
-from idr.errors import Refused
+from idr.errors import IdrError, Refused
 
 # what is read -> service, path, the list's key in the answer ("": the answer as it is)
 READ = {
@@ -58,8 +58,10 @@ def facts(connection, *, image=None):
                 said[what] = answer.result()
             except ERRORS as error:
                 problems.append(f"{what}: {told(error)}")
+            except IdrError as error:
+                problems.append(str(error))
     if problems:
-        raise Refused(problems, "refused, nothing was changed: the cloud can't be read")
+        raise Refused(dict.fromkeys(problems), "refused, nothing was changed: the cloud can't be read")
     return of({"images": []} | said, connection.config.name, project)
 
 
@@ -139,7 +141,10 @@ def _read(connection, project, what, query):
         "interface": config.get_interface(service),
         "region_name": config.get_region_name(service),
     }
-    base = connection.session.get_endpoint(**where).rstrip("/")
+    base = (connection.session.get_endpoint(**where) or "").rstrip("/")
+    if not base:
+        known = ", ".join(f"{key} {text}" for key, text in where.items() if text and key != "service_type")
+        raise IdrError(f"the cloud's catalog has no service {service} of {known}: see region_name in clouds.yaml")
     version, _, rest = path.lstrip("/").partition("/")
     if service in ("network", "image") and base.endswith(f"/{version}"):  # some catalogs have the version, some not
         path = f"/{rest}"

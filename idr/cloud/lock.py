@@ -12,6 +12,7 @@ import os
 import random
 import re
 import socket
+import sys
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -111,9 +112,17 @@ class Lock:
         self._write(replace(self.mine, failed=failed))
 
     def release(self):
-        """Give it back; where it was lost there's nothing to give."""
-        with suppress(Lost):
+        """
+        Give it back; where it was lost there's nothing to give. Where that fails it's said, and no more: what this run
+        did, or why it failed, is what its caller has to hear.
+        """
+        try:
             self._write(self.mine.free)
+        except Lost:
+            pass
+        except (IdrError, *ERRORS) as error:
+            why = told(error) if isinstance(error, ERRORS) else error
+            print(f"{self.environment}: its lock couldn't be given back: {why}", file=sys.stderr, flush=True)
 
     def remove(self):
         """Remove the group, and so the lock itself: an environment's very end."""
@@ -195,24 +204,40 @@ def _acquire(cloud, environment, run, purpose, broken, typed):
             continue
         group, said = found[0]
         mine = replace(said, holder=this_process(), since=since, purpose=purpose)
-        _sent(lambda group=group, mine=mine: _update(cloud, group, mine))
-        found = _groups(cloud, environment)
-        claimed = [group.id for group, said in found if said.holder]
-        if [group.id] == claimed and (found[0][0].id, found[0][1]) == (group.id, mine):
-            for other, _ in found[1:]:
-                _sent(lambda other=other: cloud.network.delete_security_group(other, if_revision=other.revision_number))
-            return Lock(cloud, environment, group.id, mine)
-        if any(said == mine for _, said in found):
-            Lock(cloud, environment, group.id, mine).release()
+        claim = Lock(cloud, environment, group.id, mine)
+        try:
+            if _is_alone(cloud, claim, group):
+                return claim
+        except BaseException:  # whatever it is, nobody would give it back
+            claim.release()
+            raise
+        claim.release()
         time.sleep(pause)
     raise Refused(
         [f"{environment}: its lock couldn't be had in {TRIES} tries, as others want it too. Once more, please"]
     )
 
 
+def _is_alone(cloud, claim, group):
+    """
+    Write a claim down on a GROUP that nobody claimed when it was read, and tell whether it's the only one, and on the
+    group that counts; those that don't count go.
+    """
+    _sent(lambda: _update(cloud, group, claim.mine))
+    found = _groups(cloud, claim.environment)
+    claimed = [group.id for group, said in found if said.holder]
+    if claimed != [claim.group] or (found[0][0].id, found[0][1]) != (claim.group, claim.mine):
+        return False
+    for other, _ in found[1:]:
+        with suppress(*ERRORS):  # one that is in use stays, and never counts
+            _sent(lambda other=other: cloud.network.delete_security_group(other, if_revision=other.revision_number))
+    return True
+
+
 def _groups(cloud, environment):
     """The environment's base groups with their records, the one that counts first: one, or more for a moment."""
-    found = cloud.network.security_groups(name=environment)
+    project = cloud.session.get_project_id()  # an administrator would see other projects' too
+    found = cloud.network.security_groups(name=environment, project_id=project)
     ours = [group for group in found if group.name == environment and mark.of(group.description)[0] == environment]
     return [(group, record(group.description)) for group in sorted(ours, key=lambda it: (it.created_at, it.id))]
 

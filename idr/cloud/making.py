@@ -22,7 +22,7 @@ WORD = 10  # seconds between two words of what is waited for
 LIMITS = {"volume": 6 * 3600, "snapshot": 6 * 3600, "server": 1200, "attachment": 600}  # seconds, then it's a failure
 DONE = {"make": "made", "wait": "waited for", "change": "changed", "tag": "tagged", "remove": "removed"}
 BUSY = ("volume", "snapshot")  # whose removal takes its time, and may end where it began
-HOLDS_BYTES = ("server", "volume", "snapshot")  # of which none is removed by a run that lost its lock
+HOLDS_BYTES = ("server", "volume", "snapshot")  # of which none is removed or changed by a run that lost its lock
 
 
 @dataclass
@@ -55,7 +55,7 @@ def carry_out(cloud, plan, tell, lock, look_first=False, go_on=False):
     """
     Take a plan's steps; returns the ``Outcome``. Interrupted, it begins no further one and says what was done.
 
-    lock:        this run's, which is looked at before anything with bytes in it is removed
+    lock:        this run's, which is looked at before anything with bytes in it is removed or changed
     look_first:  whether things may be there although the plan doesn't know them: a run before was cut off
     go_on:       whether what doesn't need a step that failed is still done
     """
@@ -79,7 +79,7 @@ def sent(send, look, pause, look_first=False):
             return send()
         except ERRORS as error:
             if is_quota(error):
-                raise _Everything(f"the project may not have more, or not now: {told(error)}") from error
+                raise _Everything(f"the project may not have more: {told(error)}") from error
             if is_missing(error):
                 raise
             again = is_unclear(error) or is_conflict(error)
@@ -174,7 +174,7 @@ class _Run:
             self._remove(step, id_, what)
         elif step.verb == "change":
             self._sent(
-                lambda: deeds.change(self.cloud, step.kind, id_, what),
+                self._while_locked(step, lambda: deeds.change(self.cloud, step.kind, id_, what)),
                 lambda: deeds.changed(self.cloud, step.kind, id_, what),
             )
         else:
@@ -197,13 +197,11 @@ class _Run:
             self._sent(lambda: deeds.change(self.cloud, "volume", id_, seconds))
 
     def _remove(self, step, id_, what):
-        if step.kind in HOLDS_BYTES:
-            self.lock.check()
         if step.kind in BUSY:  # on its way already, or not yet there to be removed
             self._wait(step, step.kind, id_, what, "available", deeds.GONE, *_FAILED)
         try:
             self._sent(
-                lambda: deeds.remove(self.cloud, step.kind, id_, what),
+                self._while_locked(step, lambda: deeds.remove(self.cloud, step.kind, id_, what)),
                 lambda: (
                     step.kind in BUSY and deeds.state(self.cloud, step.kind, id_, what)[0] in ("deleting", deeds.GONE)
                 ),
@@ -213,6 +211,16 @@ class _Run:
                 raise
         if step.kind in deeds.GOOD:
             self._wait(step, step.kind, id_, what, deeds.GONE)
+
+    def _while_locked(self, step, call):
+        """The call, made only while the lock is this run's; what it waited for may have taken hours."""
+
+        def send():
+            if step.kind in HOLDS_BYTES:
+                self.lock.check()
+            return call()
+
+        return send
 
     def _sent(self, send, look=lambda: None):
         return sent(send, look, self._pause, self.look_first)

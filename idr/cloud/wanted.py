@@ -86,7 +86,7 @@ def backup_hours(environment, checkout=CHECKOUT):
 
 class _Reader:
     def __init__(self, environment, given, checkout, home):
-        self.environment = environment
+        self.environment = environment = str(environment)  # YAML makes a number of `2026`
         self.home = home
         self.problems = []
         own = f"pillar/environments/{environment}.sls"

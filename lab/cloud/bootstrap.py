@@ -21,7 +21,7 @@ FLAVORS = {"m1.medium": (2, 4, 40), "m1.large": (4, 8, 80), "m1.xlarge": (8, 16,
 IMAGE = "Debian 12"   # a name and no bytes: what a server boots from is the lab's base image
 PUBLIC_CIDR, GATEWAY, POOL = "198.51.100.0/24", "198.51.100.1", ("198.51.100.10", "198.51.100.60")
 PRODUCTION_ADDRESS = "198.51.100.10"
-# Two environments of six servers and six volumes, a third on the way, the snapshots that clones are made of, and a dozen
+# Two environments of six servers and six volumes, a third on the way, what clones are made of, and a dozen
 # backup sets.
 COMPUTE_QUOTA = {"instances": 18, "cores": 144, "ram": 288 << 10, "key_pairs": 20}
 VOLUME_QUOTA = {"volumes": 30, "snapshots": 96, "gigabytes": 30000}

@@ -412,7 +412,7 @@ class Neutron:
             id="g-1", name="idr", description=description, created_at="2026-01-01T00:00:00Z", revision_number=1
         )
 
-    def security_groups(self, name):
+    def security_groups(self, name, project_id):
         return [self.group]
 
     def get_security_group(self, id_):
@@ -425,7 +425,8 @@ class Neutron:
 
 def test_an_apply_of_it_holds_the_lock_under_its_own_name_and_plans_once_more_when_it_has_it(monkeypatch, tmp_path):
     network = Neutron("IDR environment idr")
-    cloud = SimpleNamespace(network=network, calls=SimpleNamespace(total=7))
+    session = SimpleNamespace(get_project_id=lambda: "p")
+    cloud = SimpleNamespace(network=network, calls=SimpleNamespace(total=7), session=session)
     states, carried, said = [BACKED_UP], [], []
     monkeypatch.setattr(applying, "connect", lambda name: cloud)
     monkeypatch.setattr(applying.wanted, "read", lambda name, given: clouds.wanted(name, f"sources:{given['sources']}"))

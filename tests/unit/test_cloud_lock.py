@@ -12,7 +12,7 @@ from openstack import exceptions
 from idr.cloud import lock, mark
 from idr.errors import Refused
 
-ENVIRONMENT = "newidr"
+ENVIRONMENT, PROJECT = "newidr", "p"
 
 
 class Neutron:
@@ -20,7 +20,7 @@ class Neutron:
 
     def __init__(self, slow=0.0):
         self.kept, self.numbers, self.inside, self.slow = {}, itertools.count(1), threading.Lock(), slow
-        self.lose = 0
+        self.lose, self.refuse, self.gone = 0, False, False
 
     def _write(self, change):
         time.sleep(random.uniform(0, self.slow))
@@ -48,6 +48,9 @@ class Neutron:
         return found
 
     def update_security_group(self, group, if_revision, description):
+        if self.gone and "held by" not in description:
+            raise _answer(exceptions.HttpException, "down", 400)
+
         def change():
             found = self._own(group, if_revision)
             found.description, found.revision_number = description, found.revision_number + 1
@@ -55,6 +58,8 @@ class Neutron:
         self._write(change)
 
     def delete_security_group(self, group, if_revision):
+        if self.refuse:
+            raise _answer(exceptions.ConflictException, "in use", 409)
         self._write(lambda: self.kept.pop(self._own(group, if_revision).id))
 
     def get_security_group(self, id_):
@@ -63,7 +68,8 @@ class Neutron:
                 raise _answer(exceptions.NotFoundException, "no such group", 404)
             return SimpleNamespace(**vars(self.kept[id_]))
 
-    def security_groups(self, name):
+    def security_groups(self, name, project_id):
+        assert project_id == PROJECT
         time.sleep(random.uniform(0, self.slow))
         with self.inside:
             return [SimpleNamespace(**vars(group)) for group in self.kept.values() if group.name == name]
@@ -82,7 +88,7 @@ def _answer(kind, text, status):
 @pytest.fixture
 def cloud(monkeypatch):
     monkeypatch.setattr(lock, "_pauses", lambda: (random.uniform(0, 0.002) for _ in range(lock.TRIES)))
-    return SimpleNamespace(network=Neutron())
+    return SimpleNamespace(network=Neutron(), session=SimpleNamespace(get_project_id=lambda: PROJECT))
 
 
 def held(cloud, **further):
@@ -190,6 +196,38 @@ def test_younger_records_that_nobody_claimed_go(cloud):
     claim(cloud, mark.description(ENVIRONMENT, "run-1"))
     with held(cloud) as mine:
         assert list(cloud.network.kept) == [mine.group]
+
+
+def test_a_younger_record_that_cannot_go_counts_for_nothing(cloud):
+    claim(cloud, mark.description(ENVIRONMENT, "run-0"))
+    claim(cloud, mark.description(ENVIRONMENT, "run-1"))
+    cloud.network.refuse = True
+    with held(cloud) as mine:
+        mine.check()
+    assert not any("held by" in each for each in cloud.network.descriptions)
+
+
+def test_a_claim_that_is_interrupted_is_given_back(cloud, monkeypatch):
+    claim(cloud, mark.description(ENVIRONMENT, "run-0"))
+    whole, asked = cloud.network.security_groups, []
+
+    def interrupted(**named):
+        asked.append(named)
+        if len(asked) == 3:  # the look after the claim
+            raise KeyboardInterrupt
+        return whole(**named)
+
+    monkeypatch.setattr(cloud.network, "security_groups", interrupted)
+    with pytest.raises(KeyboardInterrupt), held(cloud):
+        pass
+    assert not any("held by" in each for each in cloud.network.descriptions)
+
+
+def test_a_lock_that_cannot_be_given_back_hides_no_other_failure(cloud, capsys):
+    with pytest.raises(Refused, match="refused"), held(cloud):
+        cloud.network.gone = True
+        raise Refused(["the cause"])
+    assert "its lock couldn't be given back: " in capsys.readouterr().err
 
 
 def test_removed_with_the_environment(cloud):

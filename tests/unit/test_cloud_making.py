@@ -6,6 +6,7 @@ import pytest
 from openstack import exceptions
 
 from idr.cloud import making
+from idr.cloud.lock import Lost
 from idr.cloud.model import Plan, Step
 
 
@@ -45,12 +46,12 @@ def quickly(monkeypatch):
     monkeypatch.setattr(making._Run, "_pause", lambda *_: None)
 
 
-def removal(cinder):
-    """The outcome of removing one snapshot."""
+def removal(cinder, check=lambda: None):
+    """The outcome of removing one snapshot, with what looks at the lock."""
     compute = SimpleNamespace(delete_keypair=None, delete_server=None)
     cloud = SimpleNamespace(network=None, compute=compute, block_storage=cinder)
     plan = Plan("idr", (Step("remove", "snapshot", "idr-data", id="s-1"),))
-    return making.carry_out(cloud, plan, lambda _: None, SimpleNamespace(check=lambda: None))
+    return making.carry_out(cloud, plan, lambda _: None, SimpleNamespace(check=check))
 
 
 @pytest.mark.parametrize(
@@ -86,3 +87,24 @@ def test_a_cloud_that_keeps_it_since_something_was_made_of_it_is_told_and_not_wa
     assert outcome.problems == [
         "remove snapshot idr-data: the cloud kept it, it is available again: something was made of it and needs it"
     ]
+
+
+def test_a_run_that_lost_its_lock_while_it_waited_removes_nothing():
+    cinder = Cinder(["creating", "creating", "available"])
+
+    def lost():
+        assert cinder.states == ["available"], "it was looked at before the wait, not after"
+        raise Lost("ben has it")
+
+    assert removal(cinder, lost).problems == ["remove snapshot idr-data: ben has it"] and not cinder.removed
+
+
+def test_nor_does_it_change_what_holds_bytes():
+    cloud = SimpleNamespace(network=None, compute=None, block_storage=None)
+    plan = Plan("idr", (Step("change", "snapshot", "idr-data", {"metadata": {"idr_phase": "going"}}, id="s-1"),))
+
+    def lost():
+        raise Lost("ben has it")
+
+    outcome = making.carry_out(cloud, plan, lambda _: None, SimpleNamespace(check=lost))
+    assert outcome.problems == ["change snapshot idr-data: ben has it"]

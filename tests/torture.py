@@ -16,7 +16,7 @@ from pathlib import Path
 from lab.cloud import faults
 from lab.settings import STATE
 
-from .lab.conftest import Lab
+from .lab.conftest import Failed, Lab
 from .lab.environments import APPLY, DESTROY, ONE_SERVER, SMALL, inventory, steps
 from .lab.faulty import calls_of, changing, get_through, killed_at, rules
 
@@ -74,7 +74,7 @@ def main():
                 case(lab, command, call, how)
                 assert command != APPLY or steps(lab) == [], "it isn't complete"
                 assert command != DESTROY or inventory(lab) == before, "something is left"
-            except AssertionError as error:
+            except (AssertionError, Failed) as error:
                 problem, failed = str(error)[:500], failed + 1
             faults.rules()
             seconds = round(time.monotonic() - began, 1)

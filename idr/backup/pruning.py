@@ -81,6 +81,8 @@ def prune(cloud, environment, retired, broken, tell):
                     done.append(_one(cloud, name, retired, held, tell))
             except IdrError as error:
                 problems += getattr(error, "problems", [str(error)])
+            except ERRORS as error:
+                problems.append(f"{name}: {told(error)}")
     except ERRORS as error:
         raise IdrError(told(error)) from error
     if problems:

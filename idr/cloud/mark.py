@@ -35,6 +35,14 @@ def is_current(volume):
     return not {"idr_retained", "idr_aside"} & volume.what["metadata"].keys()
 
 
+def is_enrolled(server):
+    """
+    Whether an apply has enrolled a server since it was made. Before that, keys that are known under its name may be
+    those of one that it's in the place of.
+    """
+    return "idr_enrolled" in server.what["metadata"]
+
+
 def put_aside_for(volume):
     """The backup set for which a restore put that volume aside; None where none did, or its environment went since."""
     said = volume.what["metadata"]

@@ -426,7 +426,10 @@ class Neutron:
 def test_an_apply_of_it_holds_the_lock_under_its_own_name_and_plans_once_more_when_it_has_it(monkeypatch, tmp_path):
     network = Neutron("IDR environment idr")
     cloud = SimpleNamespace(network=network, calls=SimpleNamespace(total=7))
-    states, carried, said = [BACKED_UP], [], []
+    enrolled = BACKED_UP
+    for server in BACKED_UP.all("server"):
+        enrolled = clouds.changed(enrolled, server, metadata={**server.what["metadata"], "idr_enrolled": "2026"})
+    states, carried, said = [enrolled], [], []
     monkeypatch.setattr(applying, "connect", lambda name: cloud)
     monkeypatch.setattr(applying.wanted, "read", lambda name, given: clouds.wanted(name, f"sources:{given['sources']}"))
     monkeypatch.setattr(applying, "facts", lambda *_, **__: states[-1])

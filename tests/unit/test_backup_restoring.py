@@ -217,7 +217,7 @@ def test_what_is_live_has_to_be_named_and_is_told_of():
         "idr is live, and idr-omero, idr-database would be made anew. If that's meant: even_if=live"
     ]
     assert (
-        "idr is live (its proxy holds 198.51.100.10, which is tagged idr-production): the site is down from then until "
+        "idr is live (it holds 198.51.100.10, which is tagged idr-production): the site is down from then until "
         "they are deployed, but for what the proxy has in its cache"
     ) in plan.notes
     other = complete("newidr", BACKED_UP, sources="sources:idr")

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from idr.cloud import host_keys, live, lock, mark, removal, wanted
+from idr.cloud import credential, host_keys, live, lock, mark, removal, wanted
 from idr.cloud.connection import connect
 from idr.cloud.inventory import facts
 from idr.cloud.making import carry_out
@@ -136,9 +136,8 @@ def _with(plan, steps, problems, notes):
 
 def _credential(cloud, name):
     """The application credential of the environment's master, where this user made it."""
-    user = cloud.current_user_id
-    found = cloud.identity.application_credentials(user, name=f"{name}-master")
-    return [Step("remove", "credential", it.name, id=it.id) for it in found if it.name == f"{name}-master"]
+    found = [it for it in credential.named(cloud, name) if credential.is_of(cloud, name, it)]
+    return [Step("remove", "credential", it.name, id=it.id) for it in found]
 
 
 def _unblocked(plan):

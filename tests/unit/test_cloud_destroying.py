@@ -9,6 +9,7 @@ from idr.cloud import destroying, planning
 from idr.cloud.making import Outcome
 from idr.errors import Refused
 from tests import clouds
+from tests.unit.test_cloud_credential import Cloud, there
 from tests.unit.test_cloud_planning import IDR
 
 NAME = "newidr"
@@ -107,3 +108,11 @@ def test_released_is_live_on_a_first_run_too(roll_back):
     [problem] = problems(roll_back, facts, NAME)
 
     assert "it was released" in problem
+
+
+@pytest.mark.parametrize(
+    "other", [{"project_id": "another"}, {"description": "IDR environment idr; …"}, {"description": None}]
+)
+def test_the_masters_credential_goes_and_no_other_of_its_name(other):
+    assert [step.id for step in destroying._credential(Cloud(there("c-1")), NAME)] == ["c-1"]
+    assert destroying._credential(Cloud(there("c-2", **other)), NAME) == []

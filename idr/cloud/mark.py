@@ -49,6 +49,12 @@ def put_aside_for(volume):
     return None if "idr_retained" in said else said.get("idr_aside_for")
 
 
+def retained_name(volume, run):
+    """The name that a volume has once it's retained: by the run that says so already, or else by RUN."""
+    end = f"-retained-{volume.what['metadata'].get('idr_retained', run)}"
+    return volume.name.removesuffix(end) + end
+
+
 def of(text):
     """Whose a Neutron resource is, and the run that made it, by its description: both None if it isn't ours."""
     found = DESCRIPTION.fullmatch(text or "")

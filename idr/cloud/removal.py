@@ -114,9 +114,10 @@ class _Going:
             kept = [it for it in snapshots if not it.what["temporary"]]
             needs = [*self.all_of("server", "attachment"), _key("remove", "attachment", volume.name)]
             if kept:
-                if "idr_retained" not in volume.what["metadata"]:
-                    name = f"{volume.name}-retained-{run}"
-                    what = {"name": name, "metadata": {"idr_retained": run}}
+                name = mark.retained_name(volume, run)
+                if name != volume.name:  # its metadata is written first, and a run may have died before its name
+                    said = {"idr_retained": volume.what["metadata"].get("idr_retained", run)}
+                    what = {"name": name, "metadata": said}
                     steps.append(Step("change", "volume", volume.name, what, tuple(needs), volume.id))
                     self.notes.append(
                         f"volume {volume.name} is retained as {name}: it carries {_count(len(kept), 'snapshot')} that "

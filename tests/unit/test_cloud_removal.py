@@ -33,3 +33,33 @@ def test_an_address_that_is_off_already_and_was_made_goes_too():
     off, gone = steps(clouds.changed(BOTH, address, port_id=None), "newidr", "address")
 
     assert (off.verb, gone.verb) == ("change", "remove")
+
+
+def kept_snapshot(facts, volume):
+    what = {"size": 500, "volume_id": volume.id, "status": "available", "metadata": {}, "temporary": None}
+    return clouds.added(facts, clouds.Thing("snapshot", "a-set", "s-1", "newidr", what=what))
+
+
+def test_a_volume_that_was_marked_as_retained_and_not_renamed_is_renamed():
+    volume = clouds.find(BOTH, "volume", "newidr-omero-data")
+    said = {**volume.what["metadata"], "idr_retained": "run-4"}
+    facts = clouds.changed(kept_snapshot(BOTH, volume), volume, metadata=said)
+
+    [step] = [it for it in steps(facts, "newidr", "volume") if it.id == volume.id]
+
+    renamed = {"name": "newidr-omero-data-retained-run-4", "metadata": {"idr_retained": "run-4"}}
+    assert (step.verb, step.what) == ("change", renamed)
+    volume = clouds.find(facts, "volume", volume.name)
+    facts = clouds.changed(facts, volume, name=renamed["name"])
+    assert not [it for it in steps(facts, "newidr", "volume") if it.id == volume.id]
+
+
+def test_a_retained_volume_under_its_old_name_is_not_taken_for_the_environments_own():
+    volume = clouds.find(BOTH, "volume", "newidr-omero-data")
+    facts = clouds.changed(BOTH, volume, metadata={**volume.what["metadata"], "idr_retained": "run-4"})
+
+    plan = planning.plan(clouds.wanted(sources="sources:idr"), facts, "run-5")
+
+    [problem] = plan.problems
+    assert problem.endswith(f"openstack volume set --name newidr-omero-data-retained-run-4 {volume.id}")
+    assert volume not in plan.kept

@@ -38,7 +38,16 @@ def plan(env, **given):
 
 @door
 def apply(
-    env, apply=False, rollback=False, deploy=True, break_lock=None, commit=None, even_if=None, site=None, **given
+    env,
+    apply=False,
+    rollback=False,
+    confirm=None,
+    deploy=True,
+    break_lock=None,
+    commit=None,
+    even_if=None,
+    site=None,
+    **given,
 ):
     """
     Make an environment, or bring one to what it should be: its servers, networks, volumes and address in the cloud,
@@ -48,6 +57,7 @@ def apply(
     sources:     the environment or backup set whose data it begins with; a volume's own source goes before it
     address:     the floating IP that it's to have, if not any that is free
     rollback:    True to remove what the last run made and didn't finish instead, and nothing older
+    confirm:     its name once more, which ``rollback=True apply=True`` needs where volumes go
     deploy:      False to stop when its servers are there
     break_lock:  a run that is known to be dead, as the refusal names it
     commit:      the beginning of this checkout's commit, needed where it isn't a descendant of the deployed one
@@ -64,13 +74,16 @@ def apply(
 
         salt-run environment.apply newidr sources=idr
         salt-run environment.apply newidr sources=idr apply=True
-        salt-run environment.apply newidr rollback=True apply=True
+        salt-run environment.apply newidr rollback=True confirm=newidr apply=True
     """
     tell = milestones(__opts__, "environment/apply")
     if rollback:
-        done = destroying.roll_back(env, apply, break_lock, folder_of(env, site), tell)
-        how = f"salt-run environment.apply {env} rollback=True apply=True"
+        done = destroying.roll_back(env, confirm, apply, break_lock, folder_of(env, site), tell)
+        confirmed = f" confirm={env}" if destroying.loses_data(done) else ""
+        how = f"salt-run environment.apply {env} rollback=True{confirmed} apply=True"
         return _removed(done, f"{env}: what the unfinished run made is gone") if apply else _planned(done, how)
+    if confirm is not None:
+        raise Refused(["confirm: is for rollback=True alone"])
     if not apply:
         return _planned(applying.plan(env, given), _typed("apply", env, given))
     then = {"named": commit, "even_if": _even_if(even_if)} if deploy else None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from idr import commits, enrolment, on_server, site, table, values, wheelhouse
-from idr.cloud import credential
+from idr.cloud import credential, enrolled
 from idr.errors import IdrError, Refused
 from idr.ssh import NoPython, Ssh, connections
 from idr.topology import Environment
@@ -68,6 +68,8 @@ def enrol(name, apply, replace, named, folder, tell):
         plan = seen.plan
         if apply:
             seen.take(tell)
+            if seen.giver:
+                enrolled.say(seen.giver.connection, name)
     return plan, apply and bool(plan)
 
 

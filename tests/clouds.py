@@ -117,7 +117,8 @@ def after(facts, plan):
                 what = {"status": {"server": "ACTIVE"}.get(step.kind, "available")}
             elif "if_revision" in what:
                 what = {key: value for key, value in what.items() if key != "if_revision"}
-                assert not thing.what["port_id"] and step.what["if_revision"] == thing.what["revision_number"]
+                assert step.what["if_revision"] == thing.what["revision_number"]
+                assert what["port_id"] is None or not thing.what["port_id"]
             elif "metadata" in what:
                 what = {**what, "metadata": {**thing.what["metadata"], **what["metadata"]}}
             elif "external_gateway_info" in what:

@@ -9,6 +9,7 @@ from idr.cloud.destroying import unfinished
 from idr.cloud.inventory import facts
 from idr.cloud.making import carry_out
 from idr.cloud.model import Facts, Plan, Wanted
+from idr.cloud.servers import STARTING
 from idr.errors import Refused
 
 GOES_ON = "stopped; what was made stays, and the next run goes on from there"
@@ -74,9 +75,7 @@ def apply(name, given, broken, deploy, folder, tell, about=all_of_it, purpose="a
             shown, seen = seen, _unblocked(about(_look(cloud, asked)))
             _tell_difference(shown.plan, seen.plan, tell)
             return _run(cloud, seen, held, lambda plan: plan, deploy, folder, tell)
-    host_keys.bring(cloud, folder, _ids(seen.facts, asked), (), tell)
-    applied = Applied(seen.plan, cloud.calls.total, _enrolled(name, deploy, (), folder, tell))
-    return _updated(applied, name, deploy, folder, tell)
+    return _on_its_servers(cloud, seen, deploy, folder, tell)
 
 
 def replacement(name, server, even_if):
@@ -127,7 +126,6 @@ def _run(cloud, seen, held, share, deploy, folder, tell):
 
     share:  what of an environment's whole plan this run is about
     """
-    name = seen.wanted.name
     held.begin(seen.run)
     outcome = carry_out(cloud, seen.plan, tell, held, look_first=seen.goes_on)
     if outcome.problems:
@@ -140,25 +138,22 @@ def _run(cloud, seen, held, share, deploy, folder, tell):
         raise Refused(
             [*(f"{step}: still to be done after everything was" for step in left.steps), *left.problems], GOES_ON
         )
-    made = [server.name for server in now.of(name, "server") if server.run == seen.run]
-    host_keys.bring(cloud, folder, _ids(now, seen.wanted), made, tell)
-    applied = Applied(seen.plan, cloud.calls.total, _enrolled(name, deploy, made, folder, tell))
     if not (seen.goes_on and whole.steps):  # of another one that was cut off there's more to be done
-        held.finish()
-    return _updated(applied, name, deploy, folder, tell)
+        held.finish()  # whatever becomes of its servers, it isn't to be taken back any more
+    return _on_its_servers(cloud, replace(seen, facts=now), deploy, folder, tell)
 
 
-def _enrolled(name, deploy, made, folder, tell):
-    if deploy is None:
-        return None
-    steps, _ = enrol.enrol(name, True, made, deploy["named"], folder, tell)
-    return [str(step) for step in steps]
-
-
-def _updated(applied, name, deploy, folder, tell):
+def _on_its_servers(cloud, seen, deploy, folder, tell):
+    """Host keys, enrolment and deploy of an environment whose cloud is as it should be; returns the ``Applied``."""
+    name, ids = seen.wanted.name, _ids(seen.facts, seen.wanted)
+    new = [it.name for it in seen.facts.of(name, "server") if it.name in ids and not mark.is_enrolled(it)]
+    host_keys.bring(cloud, folder, ids, new, tell)
+    applied = Applied(seen.plan, cloud.calls.total)
     if deploy is None:
         return applied
-    return replace(applied, updated=update.update(name, True, deploy["named"], deploy["even_if"], folder, tell))
+    enrolled, _ = enrol.enrol(name, True, new, deploy["named"], folder, tell)
+    updated = update.update(name, True, deploy["named"], deploy["even_if"], folder, tell)
+    return replace(applied, enrolled=[str(step) for step in enrolled], updated=updated)
 
 
 def _ids(seen, asked):
@@ -172,8 +167,8 @@ def _replacing(seen, server, even_if):
     name, names = seen.wanted.name, [it.name for it in seen.wanted.servers]
     if server not in names:
         raise Refused([f"{server}: no server of {name}; it has {', '.join(names)}"])
-    mine = seen.run if seen.goes_on else None  # it's the new one already
-    old = [it for it in seen.facts.of(name, "server") if it.name == server and (mine is None or it.run != mine)]
+    there = [it for it in seen.facts.of(name, "server") if it.name == server]
+    old = [it for it in there if not _is_new(seen, it, even_if)]
     without = planning.plan(seen.wanted, anew.without(seen.facts, old), seen.run)
     plan = anew.removing(anew.only(without, server), old)
     problems = list(plan.problems)
@@ -182,4 +177,18 @@ def _replacing(seen, server, even_if):
         for it in old
         if it.what["status"] == "ACTIVE" and even_if != "running"
     ]
-    return replace(seen, plan=replace(plan, problems=tuple(problems)))
+    notes = [
+        f"{it.name}: it was never enrolled: what is left is that. If it is to be made anew once more: even_if=running"
+        for it in there
+        if it not in old
+    ]
+    return replace(seen, plan=replace(plan, problems=tuple(problems), notes=(*plan.notes, *notes)))
+
+
+def _is_new(seen, server, even_if):
+    """Whether a server is what an earlier run made in the place of the one that is meant, and didn't get to its end."""
+    if server.what["status"] not in ("ACTIVE", *STARTING):
+        return False  # whoever made it, it's dead
+    if seen.goes_on and server.run == seen.run:
+        return True
+    return not mark.is_enrolled(server) and even_if != "running"

@@ -77,6 +77,19 @@ def files(cloud, config, id_, secret):
     return found | {MASTERS_OWN: (json.dumps({"clouds": {cloud: entry}}, indent=2) + "\n", 0o600)}
 
 
+def named(connection, environment):
+    """This user's application credentials of the name that an environment's master has: one at most, of any project."""
+    name = f"{environment}-master"
+    found = connection.identity.application_credentials(connection.current_user_id, name=name)
+    return [it for it in found if it.name == name]
+
+
+def is_of(connection, environment, credential):
+    """Whether an application credential of that name is an environment's in this project, by our mark."""
+    ours = mark.of(credential["description"])[0] == environment
+    return ours and credential["project_id"] == connection.session.get_project_id()
+
+
 class Giver:
     """Looks at the credential of an environment's master in the cloud, and makes it."""
 
@@ -147,19 +160,12 @@ class Giver:
         if not self.may_make:
             return []  # it may not look at others either, where its own rules don't say so
         try:
-            found = self.connection.identity.application_credentials(self.user, name=self.name)
-            return [it for it in found if it.name == self.name]
+            return named(self.connection, self.environment)
         except ERRORS as error:
             raise IdrError(f"application credentials: {told(error)}") from error
 
     def _ours(self):
-        """One at most: names are one user's own, in all projects together."""
-        project = self.connection.session.get_project_id()
-        return [
-            it
-            for it in self._named()
-            if mark.of(it["description"])[0] == self.environment and it["project_id"] == project
-        ]
+        return [it for it in self._named() if is_of(self.connection, self.environment, it)]
 
     def _role(self):
         return next((role for role in self.access.role_names if role.lower() in ROLES), None)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from idr.cloud import host_keys, live, lock, mark, removal, wanted
+from idr.cloud import credential, host_keys, live, lock, mark, removal, wanted
 from idr.cloud.connection import connect
 from idr.cloud.inventory import facts
 from idr.cloud.making import carry_out
@@ -44,19 +44,25 @@ def destroy(name, confirm, apply, broken, folder, tell):
     return plan
 
 
-def roll_back(name, apply, broken, folder, tell):
+def roll_back(name, confirm, apply, broken, folder, tell):
     """
     Remove what the last run on an environment made and didn't finish, and nothing that was there before; or without
-    `apply` plan it. Returns the ``Plan``; refused as `destroy` is, and when no run is unfinished.
+    `apply` plan it.
+
+    confirm:  has to be its name if volumes are to go
+
+    Returns the ``Plan``; refused as `destroy` is, and when no run is unfinished.
     """
     asked = wanted.read(name)
     cloud = connect(asked.cloud)
     plan = _unblocked(_rollback(cloud, asked)[0])
     if not apply:
         return plan
+    _confirmed(plan, confirm)
     with lock.held(cloud, name, mark.new_run(), "apply", broken) as held:
         plan, is_all = _rollback(cloud, asked)
-        _carry_out(cloud, _unblocked(plan), held, tell)
+        _confirmed(_unblocked(plan), confirm)
+        _carry_out(cloud, plan, held, tell)
         if is_all:
             held.remove()
         else:
@@ -95,11 +101,33 @@ def _rollback(cloud, asked):
         raise Refused([f"{asked.name}: no run is unfinished, so there's nothing to take back"])
     is_all = base(seen, asked.name).run == run
     plan = removal.plan(seen, asked.name, run, asked.keys if is_all else (), only=run)
-    proxy_goes = any(step.kind in ("server", "port") and f"{asked.name}-proxy" in step.name for step in plan.steps)
-    signs, unknown = live.signs(seen, asked.name, asked.public_name) if proxy_goes else ((), ())
-    if is_all:  # nobody has seen it yet, and the tag may be what this run itself put on its address
-        signs = [sign for sign in signs if PRODUCTION_TAG not in sign]
-    return _with(plan, plan.steps, [f"{asked.name} is live: {sign}" for sign in signs], unknown), is_all
+    signs, unknown = live.signs(seen, asked.name, asked.public_name)
+    problems = [f"{asked.name} is live: {sign}" for sign in signs]
+    if signs and not is_all:
+        problems.append(
+            f"what is live is gone on with, not taken back: salt-run environment.apply {asked.name} apply=True"
+        )
+    elif is_all:  # which may have put the tag there itself, as on the first environment's address
+        problems += [
+            f"{it.name}: if that tag is this unfinished run's and nobody has seen {asked.name} yet, take it off first: "
+            f"openstack floating ip unset --tag {PRODUCTION_TAG} {it.name}"
+            for it in seen.of(asked.name, "address")
+            if PRODUCTION_TAG in it.what["tags"]
+        ]
+    return _with(plan, plan.steps, problems, unknown), is_all
+
+
+def loses_data(plan):
+    """Whether a plan removes volumes, for which a rollback has to be confirmed."""
+    return any((step.verb, step.kind) == ("remove", "volume") for step in plan.steps)
+
+
+def _confirmed(plan, confirm):
+    if confirm != plan.environment and loses_data(plan):
+        volumes = ", ".join(step.name for step in plan.steps if (step.verb, step.kind) == ("remove", "volume"))
+        raise Refused(
+            [f"{plan.environment}: {volumes} would go with all that's in it: to have that, confirm={plan.environment}"]
+        )
 
 
 def _with(plan, steps, problems, notes):
@@ -108,9 +136,8 @@ def _with(plan, steps, problems, notes):
 
 def _credential(cloud, name):
     """The application credential of the environment's master, where this user made it."""
-    user = cloud.current_user_id
-    found = cloud.identity.application_credentials(user, name=f"{name}-master")
-    return [Step("remove", "credential", it.name, id=it.id) for it in found if it.name == f"{name}-master"]
+    found = [it for it in credential.named(cloud, name) if credential.is_of(cloud, name, it)]
+    return [Step("remove", "credential", it.name, id=it.id) for it in found]
 
 
 def _unblocked(plan):

@@ -38,8 +38,15 @@ class Draft:
     def _look(self, kind, name, used):
         named = [thing for thing in self.facts.all(kind) if thing.name == name]
         ours = [thing for thing in named if thing.environment == self.environment]
+        retained = [thing for thing in ours if "idr_retained" in thing.what.get("metadata", {})]
+        for thing in retained:
+            self.problems.append(
+                f"{kind} {name} ({thing.id}) was retained for its snapshots when its environment was removed, and not "
+                f"renamed: openstack volume set --name {mark.retained_name(thing, self.run)} {thing.id}"
+            )
+        ours = [thing for thing in ours if thing not in retained]
         if not ours:
-            for thing in named:
+            for thing in [thing for thing in named if thing not in retained]:
                 whose = f"that of the environment {thing.environment}" if thing.environment else "not an environment's"
                 self.problems.append(
                     f"{kind} {name} ({thing.id}) is {whose}, by its mark: rename it, or take another environment name"

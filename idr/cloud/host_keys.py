@@ -24,7 +24,7 @@ def bring(cloud, folder, servers, made, tell):
     Have the host keys of an environment's servers in the operator's directory.
 
     servers:  their ids by name
-    made:     names of those that this run made, of which whatever was known before is wrong
+    made:     names of those that were never enrolled, of which whatever was known before may be another's
     """
     path = folder / FILE
     missing = _missing(_lines(path), servers, made)

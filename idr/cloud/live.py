@@ -20,7 +20,7 @@ def signs(facts, environment, public_name, resolve=None):
     """
     held = {address.name: address for address in addresses(facts, environment)}
     found = [
-        f"its proxy holds {name}, which is tagged {PRODUCTION_TAG}"
+        f"it holds {name}, which is tagged {PRODUCTION_TAG}"
         for name, address in held.items()
         if PRODUCTION_TAG in address.what["tags"]
     ]
@@ -32,7 +32,7 @@ def signs(facts, environment, public_name, resolve=None):
     unknown = []
     try:
         named = (resolve or addresses_of)(public_name)
-        found += [f"{public_name} leads to {name}, which its proxy holds" for name in sorted(named & held.keys())]
+        found += [f"{public_name} leads to {name}, which it holds" for name in sorted(named & held.keys())]
     except OSError as error:
         unknown.append(f"DNS doesn't say where {public_name} leads to ({error}); that is no sign of anything")
     if any(RELEASED in group.what["tags"] for group in facts.of(environment, "group") if group.name == environment):
@@ -41,8 +41,11 @@ def signs(facts, environment, public_name, resolve=None):
 
 
 def addresses(facts, environment):
-    """The floating IPs that an environment's proxy holds."""
-    ports = {port.id for port in facts.of(environment, "port") if port.name == f"{environment}-proxy-{environment}"}
+    """The floating IPs that an environment holds, on whatever port: one of its own, or one of its servers'."""
+    servers = {server.id for server in facts.of(environment, "server")}
+    ports = {
+        port.id for port in facts.all("port") if port.environment == environment or port.what["device_id"] in servers
+    }
     return [address for address in facts.all("address") if address.what["port_id"] in ports]
 
 

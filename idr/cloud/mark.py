@@ -35,10 +35,24 @@ def is_current(volume):
     return not {"idr_retained", "idr_aside"} & volume.what["metadata"].keys()
 
 
+def is_enrolled(server):
+    """
+    Whether a server was enrolled since it was made. Before that, keys that are known under its name may be
+    those of one that it's in the place of.
+    """
+    return "idr_enrolled" in server.what["metadata"]
+
+
 def put_aside_for(volume):
     """The backup set for which a restore put that volume aside; None where none did, or its environment went since."""
     said = volume.what["metadata"]
     return None if "idr_retained" in said else said.get("idr_aside_for")
+
+
+def retained_name(volume, run):
+    """The name that a volume has once it's retained: by the run that says so already, or else by RUN."""
+    end = f"-retained-{volume.what['metadata'].get('idr_retained', run)}"
+    return volume.name.removesuffix(end) + end
 
 
 def of(text):

@@ -78,18 +78,20 @@ class _Going:
         """Off the ports that go; those that an apply made are given back, all others stay the project's."""
         steps, ports = [], self.ids("port")
         for address in self.facts.all("address"):
-            made = address in self.of("address") and address.run
-            if address.what["port_id"] in ports:
-                if made:
-                    steps.append(Step("remove", "address", address.name, id=address.id))
-                else:
-                    what = {"port_id": None}
-                    if address.environment == self.environment:
-                        what["description"] = ""
-                    steps.append(Step("change", "address", address.name, what, id=address.id))
-                    self.notes.append(f"floating IP {address.name} stays in the project: it was there before")
-            elif made and address.what["port_id"] is None and not address.what["tags"]:
-                steps.append(Step("remove", "address", address.name, id=address.id))
+            made, on = address in self.of("address") and address.run, address.what["port_id"]
+            goes = made and (on in ports or (on is None and not address.what["tags"]))
+            if not (goes or on in ports):
+                continue
+            # conditional: somebody may have put it on another environment's port since it was looked at
+            what = {"port_id": None, "if_revision": address.what["revision_number"]}
+            if not goes and address.environment == self.environment:
+                what["description"] = ""
+            off = Step("change", "address", address.name, what, id=address.id)
+            steps.append(off)
+            if goes:
+                steps.append(Step("remove", "address", address.name, needs=(off.key,), id=address.id))
+            else:
+                self.notes.append(f"floating IP {address.name} stays in the project: it was there before")
         return steps
 
     def servers(self):
@@ -112,9 +114,10 @@ class _Going:
             kept = [it for it in snapshots if not it.what["temporary"]]
             needs = [*self.all_of("server", "attachment"), _key("remove", "attachment", volume.name)]
             if kept:
-                if "idr_retained" not in volume.what["metadata"]:
-                    name = f"{volume.name}-retained-{run}"
-                    what = {"name": name, "metadata": {"idr_retained": run}}
+                name = mark.retained_name(volume, run)
+                if name != volume.name:  # its metadata is written first, and a run may have died before its name
+                    said = {"idr_retained": volume.what["metadata"].get("idr_retained", run)}
+                    what = {"name": name, "metadata": said}
                     steps.append(Step("change", "volume", volume.name, what, tuple(needs), volume.id))
                     self.notes.append(
                         f"volume {volume.name} is retained as {name}: it carries {_count(len(kept), 'snapshot')} that "

@@ -95,6 +95,8 @@ def test_taken_back_is_only_what_that_run_made(lab, made):
     assert len(inventory(lab)["volume"]) == len(drifted["volume"]) + 1
 
     code, answer = run(lab, "apply", SMALL, "rollback=True", "apply=True")
+    assert code == 1 and f"confirm={SMALL}" in answer["problems"][0], answer  # a volume goes
+    code, answer = run(lab, "apply", SMALL, "rollback=True", f"confirm={SMALL}", "apply=True")
     assert code == 0, answer
     left = names(inventory(lab))
     assert set(left.pop("rule")) < set((there := names(drifted)).pop("rule"))  # what had to go is not brought back

@@ -69,7 +69,7 @@ def test_the_live_one_is_never_destroyed(lab):
     for words in ([], ["apply=True"], ["confirm=idr", "apply=True"]):
         code, answer = run(lab, "destroy", "idr", *words)
         assert code == 1
-        said = "confirm=idr" if words == ["apply=True"] else f"idr is live: its proxy holds {PUBLIC}"
+        said = "confirm=idr" if words == ["apply=True"] else f"idr is live: it holds {PUBLIC}"
         assert any(said in problem for problem in answer["problems"]), answer
     assert inventory(lab) == before
 

@@ -217,7 +217,7 @@ def test_what_is_live_has_to_be_named_and_is_told_of():
         "idr is live, and idr-omero, idr-database would be made anew. If that's meant: even_if=live"
     ]
     assert (
-        "idr is live (its proxy holds 198.51.100.10, which is tagged idr-production): the site is down from then until "
+        "idr is live (it holds 198.51.100.10, which is tagged idr-production): the site is down from then until "
         "they are deployed, but for what the proxy has in its cache"
     ) in plan.notes
     other = complete("newidr", BACKED_UP, sources="sources:idr")
@@ -427,7 +427,10 @@ def test_an_apply_of_it_holds_the_lock_under_its_own_name_and_plans_once_more_wh
     network = Neutron("IDR environment idr")
     session = SimpleNamespace(get_project_id=lambda: "p")
     cloud = SimpleNamespace(network=network, calls=SimpleNamespace(total=7), session=session)
-    states, carried, said = [BACKED_UP], [], []
+    enrolled = BACKED_UP
+    for server in BACKED_UP.all("server"):
+        enrolled = clouds.changed(enrolled, server, metadata={**server.what["metadata"], "idr_enrolled": "2026"})
+    states, carried, said = [enrolled], [], []
     monkeypatch.setattr(applying, "connect", lambda name: cloud)
     monkeypatch.setattr(applying.wanted, "read", lambda name, given: clouds.wanted(name, f"sources:{given['sources']}"))
     monkeypatch.setattr(applying, "facts", lambda *_, **__: states[-1])

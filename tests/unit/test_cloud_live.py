@@ -15,8 +15,11 @@ def project(tags=("idr-production",), port="p-idr", whose="idr", group_tags=()):
     """Two environments, one's name the beginning of the other's, and a floating IP."""
     return clouds.added(
         clouds.blank(),
-        Thing("port", "idr-proxy-idr", "p-idr", "idr"),
-        Thing("port", "idr2-proxy-idr2", "p-idr2", "idr2"),
+        Thing("server", "idr-proxy", "s-idr", "idr"),
+        Thing("port", "idr-proxy-idr", "p-idr", "idr", what={"device_id": "s-idr"}),
+        Thing("port", "idr-omero-idr", "p-omero", "idr", what={"device_id": ""}),
+        Thing("port", "", "p-by-hand", None, what={"device_id": "s-idr"}),
+        Thing("port", "idr2-proxy-idr2", "p-idr2", "idr2", what={"device_id": ""}),
         Thing("address", ADDRESS, "a-1", whose, what={"port_id": port, "tags": list(tags)}),
         Thing("group", "idr", "g-idr", "idr", what={"tags": list(group_tags)}),
         Thing("group", "idr2", "g-idr2", "idr2", what={"tags": []}),
@@ -32,7 +35,9 @@ def signs(facts, environment, resolve=nowhere):
 
 
 SIGNS = {
-    "its proxy holds the production address": (project(), nowhere, "its proxy holds"),
+    "its proxy holds the production address": (project(), nowhere, "it holds"),
+    "another port of its own holds it": (project(port="p-omero"), nowhere, "it holds"),
+    "a port that was put on its server by hand holds it": (project(port="p-by-hand", whose=None), nowhere, "it holds"),
     "its address came off": (project(port=None), nowhere, "was its proxy's last"),
     "DNS leads to its address": (project(tags=()), lambda _: {ADDRESS}, "leads to"),
     "it was released": (project(tags=(), group_tags=["idr-released"]), nowhere, "it was released"),

@@ -216,7 +216,7 @@ def grid(tmp_path, cgroup, systemctl):
 
 def test_what_failed_is_kept_with_its_threads_and_goes_on(loaders, module, grid):
     rehearsed = module.keep_evidence("server", test=True)
-    assert "threads" in rehearsed["would"][0] and not os.path.exists("/var/log/idr")
+    assert "threads" in rehearsed["would"][0] and not os.path.exists("/var/log/idr/omero")
 
     kept = pathlib.Path(module.keep_evidence("server")["directory"])
 

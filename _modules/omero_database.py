@@ -5,6 +5,7 @@ Which database that is, is what the unit ``omero-server.service`` says. Everythi
 installation, so that nothing which that user could have written is run as root.
 """
 
+import calendar
 import json
 import os
 import re
@@ -18,6 +19,8 @@ __virtualname__ = "omero"
 
 UNIT = "omero-server.service"
 ALLOWED = "omero:database:upgrade_allowed"
+OLDEST = 28  # hours of a backup set, as backup.status counts
+EARLY = 0.1  # hours by which clocks may differ
 
 
 def __virtual__():
@@ -59,33 +62,36 @@ def release():
     return os.path.basename(os.path.realpath(_environment()["OMERODIR"]))
 
 
-def upgrade_database(limit=3600, test=None):
+def upgrade_database(backup=None, limit=3600, test=None):
     """
     Bring the database's schema to the one that the installed OMERO.server wants, by the script that came with it.
 
-    limit: seconds for the dump, and for the script
+    backup: the id of the fresh backup set that stands for it, as ``salt-run omero.upgrade_database`` finds it
+    limit:  seconds for the dump, and for the script
 
-    A dump is taken before to the data volume (/data/database-dumps) and read back whole. There are no backup sets yet
-    that could stand for it. The script is one transaction: it takes effect as a whole or not at all, whatever is killed
-    meanwhile, and what the database says afterwards is compared. Returns ``{from, to, dump, dump_bytes, seconds}``;
-    with ``test=True`` ``{would: [str], refused: [str]}``. There is nothing to do where the schema is right.
+    It's that runner, on the environment's master, which an operator types: whether the environment is live, and which
+    backup sets it has, is known to the cloud, which no server may ask. A dump is taken as well, the shorter way back,
+    to the data volume (/data/database-dumps), and read back whole. The script is one transaction: it takes effect as a
+    whole or not at all, whatever is killed meanwhile, and what the database says afterwards is compared. Returns
+    ``{from, to, backup, dump, dump_bytes, seconds}``; with ``test=True`` ``{would: [str], refused: [str]}``. There is
+    nothing to do where the schema is right.
 
-    Refused, with every reason at once: while OMERO.server runs or anybody else is in the database, where the schema
-    is newer than the server or the release has no script from there, without room for the dump, and **unless pillar
-    ``omero:database:upgrade_allowed`` is True**. Which environment is live is a fact of the cloud's addresses, which
-    no server may ask, so none is upgraded that wasn't named: the pillar goes into the environment of the next
-    release, before its switch, and never into the live one's.
+    Refused, with every reason at once: without the id of a set of this environment of the last 28 hours, while
+    OMERO.server runs or anybody else is in the database, where the schema is newer than the server or the release has
+    no script from there, without room for the dump, and **unless pillar ``omero:database:upgrade_allowed`` is True**:
+    none is upgraded that wasn't named. The pillar goes into the environment of the next release, before its switch,
+    and never into the live one's.
 
     CLI Example:
 
     .. code-block:: bash
 
-        salt newidr-omero omero.upgrade_database test=True
+        salt newidr-omero omero.upgrade_database backup=newidr-20261125T030000Z test=True
     """
     facts = _schema()
     if facts["there"] == facts["wanted"]:
         return {"would": []} if _is_test(test) else {"from": facts["there"], "to": facts["wanted"], "did": []}
-    problems = _problems(facts)
+    problems = _without(backup) + _problems(facts)
     dump = f"{_dumps()}/{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{facts['there'].replace(' ', '__')}.dump"
     if _is_test(test):
         if problems:
@@ -96,7 +102,8 @@ def upgrade_database(limit=3600, test=None):
     if problems:
         raise CommandExecutionError("\n".join(problems))
     began = time.monotonic()
-    __salt__["event.send"]("idr/omero/upgrade", {"message": f"dump {_where()} to {dump}"})
+    told = f"dump {_where()} to {dump}; backup set {backup} stands for it"
+    __salt__["event.send"]("idr/omero/upgrade", {"message": told})
     _dump(dump, limit)
     __salt__["event.send"]("idr/omero/upgrade", {"message": f"{facts['there']} becomes {facts['wanted']}"})
     for script in _scripts(facts):
@@ -105,11 +112,12 @@ def upgrade_database(limit=3600, test=None):
     if there != facts["wanted"]:
         raise CommandExecutionError(
             f"{_where()} has schema {there} after {facts['upgrade']}, not {facts['wanted']}. Leave the server stopped. "
-            f"As it was before: {dump}"
+            f"As it was before: {dump}, and backup set {backup}"
         )
     return {
         "from": facts["there"],
         "to": there,
+        "backup": backup,
         "dump": dump,
         "dump_bytes": os.path.getsize(dump),
         "seconds": round(time.monotonic() - began, 1),
@@ -118,6 +126,29 @@ def upgrade_database(limit=3600, test=None):
 
 def _is_test(test):
     return __opts__.get("test", False) if test is None else test
+
+
+def _without(backup):
+    """Why no upgrade is done with what BACKUP says, and who says it right."""
+    side = __salt__["pillar.get"]("server:side", unmask=True)
+    environment = __salt__["pillar.get"]("server:prefix", unmask=True).partition("-")[0]
+    typed = f"salt-run omero.upgrade_database {environment}" + ("" if side == "production" else f" side={side}")
+    why = f"{backup} is no backup set of {environment}" if backup else "No backup set stands for it"
+    age = _age(backup, environment)
+    if age is not None:
+        if -EARLY <= age <= OLDEST:
+            return []
+        why = f"{backup} is {age:.0f} h old by this server's clock, and has to be at most {OLDEST} h"
+    return [f"{why}. The master finds one that does, and knows what is live; type it there: {typed} apply=True"]
+
+
+def _age(backup, environment):
+    """The hours since a set of this environment was taken, by its id; None if it's no id of one."""
+    stamp = str(backup).removeprefix(f"{environment}-")
+    try:
+        return (time.time() - calendar.timegm(time.strptime(stamp, "%Y%m%dT%H%M%SZ"))) / 3600
+    except ValueError:
+        return None
 
 
 def _problems(facts):

@@ -2,13 +2,10 @@
 
 import shlex
 import time
-from contextlib import contextmanager
 from datetime import UTC, datetime
 
-import salt.client
-from salt.exceptions import SaltException
-
 from idr import at_master, on_server, outcome, table
+from idr.asking import asking
 from idr.backup import keeping, listing, manifest, metrics, project, pruning, restoring, schedule, taking
 from idr.backup import status as standing
 from idr.backup.model import FAILED
@@ -66,7 +63,7 @@ def create(env, apply=False, frozen=20, even_if=None, break_lock=None, scheduled
     if why_not:
         return {"result": True, "comment": f"nothing was done: {why_not}"}
     environment, cloud = table.of_master(__opts__), connect(wanted.cloud_of(env))
-    with _asking() as ask:
+    with asking(__opts__) as ask:
         if not apply:
             return _coming(taking.plan(cloud, environment, ask, frozen, even_if))
         return _taken(taking.take(cloud, environment, ask, frozen, even_if, break_lock, who(), tell))
@@ -331,29 +328,7 @@ def _done(steps, comment, nothing):
 
 
 def _has_to_be_ours(env):
-    here = __opts__.get("idr_environment")
-    if env != here:
-        where = f"this is the master of {here}" if here else "only its own master can"
-        raise Refused([f"{env}: {where}; from a checkout, backup.create goes to {env}-proxy by itself"])
-
-
-@contextmanager
-def _asking():
-    """What asks minions: ``ask(servers, function, arguments, timeout)``, each one's answer, of those that gave one."""
-    with salt.client.LocalClient(mopts=__opts__) as client:
-
-        def ask(servers, function, arguments, timeout):
-            try:
-                said = client.cmd(
-                    servers, function, arguments, tgt_type="list", full_return=True, timeout=timeout,
-                    gather_job_timeout=timeout,  # then who is at work is asked, and waited for
-                )  # fmt: skip
-            except SaltException as error:
-                raise IdrError(f"this master can't ask its minions: {error}") from error
-            # who doesn't answer gets a text put into the mouth, told from an error's only by this
-            return {server: it["ret"] for server, it in said.items() if it and it.get("out") != "no_return"}
-
-        yield ask
+    at_master.has_to_be_of(__opts__, env, f"from a checkout, backup.create goes to {env}-proxy by itself")
 
 
 def _coming(coming):

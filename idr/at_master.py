@@ -18,6 +18,18 @@ OUT_OF_SIGHT = 300  # seconds without a word from the master until a runner is n
 LOOK = 300  # seconds that a runner may take which only looks
 
 
+def has_to_be_of(opts, environment, otherwise):
+    """
+    Refused, with OTHERWISE as what to do about it, unless the master of an environment is what runs here.
+
+    opts:  Salt's configuration, which names a master's own environment
+    """
+    here = opts.get("idr_environment")
+    if environment != here:
+        where = f"this is the master of {here}" if here else "only its own master can"
+        raise Refused([f"{environment}: {where}; {otherwise}"])
+
+
 def answer(name, folder, words):
     """
     What a runner of an environment's master returns that only looks.

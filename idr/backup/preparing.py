@@ -92,7 +92,7 @@ def prepare(facts, environment, answers, now, even_if=None):
     silent, said = _silent(required, answers)
     if even_if != SILENT:
         problems += [f"{why}. To take it all the same, crash-consistent: even_if={SILENT}" for why in said]
-    problems += _frozen(required, answers) + _record(facts, environment.name)
+    problems += _frozen(required, answers) + without_record(facts, environment.name)
     notes = [f"not in it: {why}" for why in left_out.values()] + _left_over(facts, environment.name)
     notes += said if even_if == SILENT else []
     coming = Coming(id_, environment.name, taken, tuple(parts), left_out, silent, tuple(problems), tuple(notes))
@@ -148,7 +148,8 @@ def _frozen(required, answers):
     return found
 
 
-def _record(facts, name):
+def without_record(facts, name):
+    """What there is to say of an environment that has no record in the cloud, and so no lock."""
     if base(facts, name):
         return []
     return [f"{name}: its security group {name}, which is the lock, isn't there: salt-run environment.apply {name}"]

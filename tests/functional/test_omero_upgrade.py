@@ -31,6 +31,7 @@ ALTER TABLE image ADD COLUMN upgraded bool;
 -- here
 COMMIT;
 """
+BACKUP = time.strftime("idr-%Y%m%dT%H%M%SZ", time.gmtime())  # that it exists is for the runner to know
 SLEEPER = "select 1 from pg_stat_activity where wait_event = 'PgSleep' and pid <> pg_backend_pid()"
 
 
@@ -64,12 +65,12 @@ class Installation:
         columns = sql(self.database, "select 1 from information_schema.columns where column_name = 'upgraded'")
         return self.version() == ["OMERO5.3 1"] and not columns
 
-    def refused(self, reason):
+    def refused(self, reason, backup=BACKUP):
         """Refused in both modes for this reason, the database and the disk as they were."""
-        rehearsed = self.module.upgrade_database(test=True)
+        rehearsed = self.module.upgrade_database(backup, test=True)
         assert rehearsed["would"] == [] and reason in " ".join(rehearsed["refused"]), rehearsed
         with pytest.raises(CommandExecutionError) as failure:
-            self.module.upgrade_database()
+            self.module.upgrade_database(backup)
         assert reason in str(failure.value)
         assert not self.dumps.exists()
         return str(failure.value)
@@ -105,14 +106,14 @@ def test_a_query_gives_rows_and_changes_nothing(server):
 
 
 def test_a_schema_is_upgraded_once_with_a_dump_of_what_it_was(server, database):
-    planned = server.module.upgrade_database(test=True)
+    planned = server.module.upgrade_database(BACKUP, test=True)
     assert planned["refused"] == []
     assert [step.split()[0] for step in planned["would"]] == ["pg_dump", str(server.script), "check"]
     assert server.is_untouched() and not server.dumps.exists()
 
-    done = server.module.upgrade_database()
+    done = server.module.upgrade_database(BACKUP)
 
-    assert (done["from"], done["to"]) == ("OMERO5.3 1", "OMERO5.4 0")
+    assert (done["from"], done["to"], done["backup"]) == ("OMERO5.3 1", "OMERO5.4 0", BACKUP)
     assert server.version() == ["OMERO5.4 0"] and not server.is_untouched()
     assert os.stat(done["dump"]).st_size == done["dump_bytes"] > 0
     assert os.stat(done["dump"]).st_mode & 0o777 == 0o600 and os.stat(server.dumps).st_mode & 0o777 == 0o700
@@ -123,8 +124,8 @@ def test_a_schema_is_upgraded_once_with_a_dump_of_what_it_was(server, database):
 
     sql(database, "drop schema public cascade; create schema public")
     sql(database, schema())
-    assert server.module.upgrade_database(test=True) == {"would": []}
-    assert server.module.upgrade_database()["did"] == []
+    assert server.module.upgrade_database(BACKUP, test=True) == {"would": []}
+    assert server.module.upgrade_database(BACKUP)["did"] == []
     assert len(list(server.dumps.iterdir())) == 1
 
 
@@ -133,17 +134,34 @@ def test_the_releases_own_check_comes_first(server):
     check.write_text("BEGIN; SELECT 1/0; COMMIT;")
 
     with pytest.raises(CommandExecutionError, match="precheck.sql failed and changed nothing: .*division by zero"):
-        server.module.upgrade_database()
+        server.module.upgrade_database(BACKUP)
     assert server.is_untouched()
 
     check.write_text("BEGIN; SELECT 1; COMMIT;")
-    assert server.module.upgrade_database()["to"] == "OMERO5.4 0"
+    assert server.module.upgrade_database(BACKUP)["to"] == "OMERO5.4 0"
 
 
 def test_it_isnt_done_without_being_allowed(server):
     for value in (None, False, "True", 1):
         server.pillar["omero"]["database"]["upgrade_allowed"] = value
         server.refused("Whether this environment is live isn't known here")
+
+
+def test_it_isnt_done_by_hand_without_a_fresh_set_of_this_environment(server):
+    then = time.strftime("idr-%Y%m%dT%H%M%SZ", time.gmtime(time.time() - 40 * 3600))
+    for backup, why in (
+        (None, "No backup set stands for it"),
+        ("", "No backup set stands for it"),
+        (True, "True is no backup set of idr"),
+        ("idr-yesterday", "idr-yesterday is no backup set of idr"),
+        (BACKUP.replace("idr", "newidr"), f"new{BACKUP} is no backup set of idr"),
+        ("idr-20269999T030000Z", "idr-20269999T030000Z is no backup set of idr"),
+        (then, f"{then} is 40 h old by this server's clock, and has to be at most 28 h"),
+        ("idr-29991231T030000Z", "idr-29991231T030000Z is -"),
+    ):
+        told = server.refused(why, backup)
+        assert told.endswith("type it there: salt-run omero.upgrade_database idr apply=True")
+    assert server.is_untouched()
 
 
 def test_it_isnt_done_to_a_server_that_runs(server):
@@ -204,7 +222,7 @@ def test_a_script_that_goes_wrong_leaves_the_schema_or_says_so(server, script, r
     server.script.write_text(script)
 
     with pytest.raises(CommandExecutionError, match=reason) as failure:
-        server.module.upgrade_database()
+        server.module.upgrade_database(BACKUP)
 
     assert server.version() == ["OMERO5.3 1"]
     if "not OMERO5.4 0" not in str(failure.value):
@@ -218,7 +236,7 @@ def test_an_upgrade_killed_halfway_has_changed_nothing(server, database):
 
     def upgrade():
         try:
-            server.module.upgrade_database()
+            server.module.upgrade_database(BACKUP)
         except CommandExecutionError as failure:
             failures.append(str(failure))
 
@@ -244,6 +262,6 @@ def test_without_a_dump_that_can_be_read_nothing_is_changed(server, tmp_path, br
     server.unit("failed")
 
     with pytest.raises(CommandExecutionError, match="couldn't be dumped, nothing was changed"):
-        server.module.upgrade_database()
+        server.module.upgrade_database(BACKUP)
 
     assert server.is_untouched() and list(server.dumps.iterdir()) == []

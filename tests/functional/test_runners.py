@@ -199,6 +199,14 @@ def test_a_backup_goes_to_the_master_and_one_that_isnt_reached_is_one_line(salt_
     assert "Traceback" not in done.stdout + done.stderr
 
 
+def test_a_database_is_upgraded_on_the_environments_master_alone(salt_run, unreachable):
+    done = salt_run("salt-run", "--out=json", "omero.upgrade_database", "idr", "apply=True", path=unreachable)
+
+    assert done.returncode == 1
+    assert answer(done)["problems"] == ["idr: only its own master can; type it there: ssh idr-proxy"]
+    assert not (unreachable / "asked").exists() and "Traceback" not in done.stdout + done.stderr
+
+
 def test_an_environment_that_nobody_reaches_is_shown_as_a_table_and_as_a_failure(salt_run, unreachable):
     done = salt_run("salt-run", "environment.show", "idr", path=unreachable)
 

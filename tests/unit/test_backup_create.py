@@ -4,17 +4,14 @@ import importlib.util
 import sys
 from contextlib import nullcontext
 from datetime import UTC, datetime
-from types import SimpleNamespace
 
 import jinja2
 import pytest
 import yaml
-from salt.exceptions import SaltClientError
 
 from idr.backup import preparing, schedule, taking
 from idr.backup.model import CRASH, FAILED, GOOD, QUIESCED, BackupSet, Piece
 from idr.cloud import planning
-from idr.errors import IdrError
 from tests import clouds
 from tests.tables import IDR, REPO
 
@@ -39,7 +36,7 @@ def master(runner, monkeypatch):
     monkeypatch.setattr(runner.table, "of_master", lambda opts: IDR)
     monkeypatch.setattr(runner.wanted, "cloud_of", lambda env: "its cloud")
     monkeypatch.setattr(runner, "connect", lambda cloud: cloud)
-    monkeypatch.setattr(runner, "_asking", lambda: nullcontext("ask"))
+    monkeypatch.setattr(runner, "asking", lambda opts: nullcontext("ask"))
     return runner
 
 
@@ -174,39 +171,3 @@ def test_a_unit_that_couldnt_be_begun_is_one_line(master, monkeypatch):
     told = master.scheduled("idr")
 
     assert (told["comment"], told["retcode"]) == ("systemd-run: exit 1: no", 1)
-
-
-def asking(runner, monkeypatch, said):
-    """A function that asks the minions of a master, for whom Salt says that."""
-
-    class Client:
-        def __init__(self, mopts):
-            pass
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            pass
-
-        def cmd(self, *_, full_return, **__):
-            assert full_return
-            if isinstance(said, Exception):
-                raise said
-            return said
-
-    monkeypatch.setattr(runner, "salt", SimpleNamespace(client=SimpleNamespace(LocalClient=Client)))
-    with runner._asking() as ask:
-        return ask(["idr-omero", "idr-database"], "data_volume.freeze", [20], 10)
-
-
-def test_what_salt_says_for_a_silent_minion_is_no_answer_of_its(runner, monkeypatch):
-    silent = {"out": "no_return", "ret": "Minion did not return. [No response]", "retcode": 1}
-    failed = {"ret": "ERROR: it can't be frozen", "retcode": 1, "jid": "1"}
-    said = {"idr-omero": failed, "idr-database": silent, "idr-gone": False}
-    assert asking(runner, monkeypatch, said) == {"idr-omero": "ERROR: it can't be frozen"}
-
-
-def test_a_master_that_cant_ask_its_minions_is_one_line(runner, monkeypatch):
-    with pytest.raises(IdrError, match="can't ask its minions: Salt request timed out"):
-        asking(runner, monkeypatch, SaltClientError("Salt request timed out"))

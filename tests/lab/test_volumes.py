@@ -70,6 +70,8 @@ def test_writers_wait_and_lose_nothing(lab, writers):
     assert refused.returncode != 0
     assert "is frozen already until" in refused.stderr and "data_volume.thaw" in refused.stderr
 
+    assert call(lab, "thaw", "test=True") == {"would": [f"thaw {VOLUME}"]}
+    assert last_stamp(lab) == before and call(lab, "status")[VOLUME]["frozen"]
     thawed = call(lab, "thaw")[VOLUME]
     assert thawed["quiesced"] is True and 2 < thawed["seconds"] < 60, thawed
     assert thawed["took"] < 5

@@ -15,7 +15,7 @@ from idr.errors import IdrError, Refused
 
 FILE = "known_hosts"
 LIMIT = 600  # seconds for a server's first start
-BLOCK = re.compile(r"-----BEGIN SSH HOST KEY KEYS-----(.*?)-----END SSH HOST KEY KEYS-----", re.DOTALL)
+BEGIN, END = "-----BEGIN SSH HOST KEY KEYS-----", "-----END SSH HOST KEY KEYS-----"
 KEY = re.compile(r"\b((?:ssh|ecdsa)-[\w-]+ AAAA[A-Za-z0-9+/]+=*)")
 
 
@@ -57,9 +57,10 @@ def forget(folder, names):
 
 
 def in_console(text):
-    """The host keys that a console shows, of the last start that printed them; [] until it has."""
-    blocks = BLOCK.findall(text or "")
-    return KEY.findall(blocks[-1]) if blocks else []
+    """The host keys that a console shows, of the last start that began to print them; [] until it has ended."""
+    _, begun, last = (text or "").rpartition(BEGIN)  # what is before may be of another system with other keys
+    keys, ended, _ = last.partition(END)
+    return KEY.findall(keys) if begun and ended else []
 
 
 def _missing(lines, servers, made):

@@ -1,9 +1,11 @@
 """Planning is a pure function: what is there and what is wanted, in; steps, problems and notes, out."""
 
+import base64
 import re
 from dataclasses import replace
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -70,6 +72,31 @@ def test_only_the_proxy_is_reachable_and_it_alone_is_on_both_sides():
         ("idr-web-external", 443, None),
         ("idr-bastion-external", 22, None),
     }
+
+
+OTHER = (
+    'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJc0zQY0w8iKs1m1U1iFzGx5o0bQ8bW1m3v0fJ0XkQ8e ada\'s "desk": {runcmd: [reboot]}'
+)
+
+
+@pytest.mark.parametrize("keys", [(clouds.KEY,), (clouds.KEY, OTHER)])
+def test_a_server_is_given_further_public_keys_and_nothing_else_that_anybody_could_read(keys):
+    """Whoever is on a server can read its user data and its metadata: no secret, no credential, no command."""
+    plan = planned(clouds.wanted(keys=keys), clouds.blank())
+    made = [step for step in plan.steps if step.kind == "server"]
+
+    assert len(made) == 6
+    for step in made:
+        given = dict(step.what)
+        user_data = given.pop("user_data", None)
+        assert set(given) == {"name", "image_id", "flavor_id", "key_name", "networks", "metadata"}
+        assert set(given["metadata"]) == {"idr_environment", "idr_run", "idr_server", "idr_role"}
+        if len(keys) == 1:
+            assert user_data is None  # the key pair has it
+            continue
+        first, rest = base64.b64decode(user_data, validate=True).decode().split("\n", 1)
+        assert first == "#cloud-config"
+        assert yaml.safe_load(rest) == {"ssh_authorized_keys": list(keys)}
 
 
 def test_clones_are_of_one_moment_both_sides_of_the_same_bytes_and_leave_nothing_behind():

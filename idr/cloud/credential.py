@@ -42,9 +42,14 @@ def rules(types, record=None):
     """
     The access rules for the services of those TYPES: a set of (service, method, path).
 
-    record:  the id of the group that is the environment's lock, whose description it may write; its rules are others
+    record:  the id of the group that is the environment's lock, whose description and claims it may write
     """
-    own = {"block-storage": SNAPSHOTS, "network": (("PUT", f"/**/security-groups/{record}"),) if record else ()}
+    claims = f"/tags/{lock.CLAIM}*"  # of its tags no others: one says that the environment was released
+    writes = (("PUT", ""), ("PUT", claims), ("DELETE", claims)) if record else ()
+    own = {
+        "block-storage": SNAPSHOTS,
+        "network": tuple((method, f"/**/security-groups/{record}{rest}") for method, rest in writes),
+    }
     found = set()
     for service in SEEN:
         # a catalog may call one `volumev3`, and the service itself goes by the name in its own configuration

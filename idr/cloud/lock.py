@@ -2,9 +2,11 @@
 One run at a time on an environment, from any machine: a claim in the description of its base security group.
 
 That group, which has the environment's name, is its record in the cloud: made before everything else and removed after
-it. A claim is a conditional update of it (Neutron's revision number, If-Match), so of two runs only one can succeed.
-Neutron lets two groups have one name, and two runs may both make it: whoever claimed one looks at all of them again,
-and holds the lock only if theirs is the oldest and no other is claimed. Of two at once, at least one sees the other.
+it. Who wants the lock first puts a tag of their own on it, then looks at all tags, and goes on only if theirs is the
+only one: of two at once, at least one sees the other. Who is alone writes the claim into the description, for all to
+read. A conditional update (Neutron's revision number, If-Match) isn't enough: when two meet in its database, Neutron
+tries the later one again without the condition, so that both succeed (seen with two processes and 29.0).
+Neutron lets two groups have one name, and two runs may both make it: all of them are looked at, the oldest counts.
 """
 
 import getpass
@@ -17,13 +19,17 @@ import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from urllib.parse import quote
+
+from openstack.exceptions import raise_from_response
 
 from idr.cloud import mark
-from idr.cloud.answers import is_missing, is_stale, is_unclear
+from idr.cloud.answers import is_conflict, is_missing, is_stale, is_unclear
 from idr.cloud.connection import ERRORS, told
 from idr.errors import IdrError, Refused
 
 TRIES = 10
+CLAIM = "idr-claim-"  # how the tag of a claim begins
 LONGEST = 255  # characters of a description in Neutron
 RECORD = re.compile(
     r"(?P<mark>[^;]*)(; unfinished (?P<unfinished>[^;]+))?(; backup failed (?P<failed>[^;\s]+))?"
@@ -89,6 +95,7 @@ class Lock:
 
     def __init__(self, cloud, environment, group, mine):
         self.cloud, self.environment, self.group, self.mine = cloud, environment, group, mine
+        self.tag = f"{CLAIM}{mine.since}~{mine.holder}"
 
     @property
     def unfinished(self):
@@ -117,9 +124,9 @@ class Lock:
         did, or why it failed, is what its caller has to hear.
         """
         try:
-            self._write(self.mine.free)
-        except Lost:
-            pass
+            with suppress(Lost):
+                self._write(self.mine.free)
+            _untag(self.cloud, self.group, self.tag)
         except (IdrError, *ERRORS) as error:
             why = told(error) if isinstance(error, ERRORS) else error
             print(f"{self.environment}: its lock couldn't be given back: {why}", file=sys.stderr, flush=True)
@@ -188,7 +195,7 @@ def held(cloud, environment, run, purpose, broken=None, typed=None):
 
 
 def _acquire(cloud, environment, run, purpose, broken, typed):
-    since = moment()
+    since, claims = moment(), None
     for pause in _pauses():
         if not _groups(cloud, environment):
             text = str(Record(mark.description(environment, run), unfinished=run))  # an environment that has begun
@@ -200,38 +207,76 @@ def _acquire(cloud, environment, run, purpose, broken, typed):
             _sent(lambda group=group, said=said: _update(cloud, group, said.free))
         if others and not dead:
             raise Refused(_held_by(environment, said, typed, broken) for _, said in others)
+        for group, tag in _claims(found):
+            if _claimed(tag).holder == broken:
+                _untag(cloud, group.id, tag)
         if dead or not found:
             continue
         group, said = found[0]
-        mine = replace(said, holder=this_process(), since=since, purpose=purpose)
-        claim = Lock(cloud, environment, group.id, mine)
+        lock = Lock(cloud, environment, group.id, replace(said, holder=this_process(), since=since, purpose=purpose))
         try:
-            if _is_alone(cloud, claim, group):
-                return claim
+            claims = _others(cloud, lock)
+            if claims == [] and _is_written(cloud, lock):
+                return lock
         except BaseException:  # whatever it is, nobody would give it back
-            claim.release()
+            lock.release()
             raise
-        claim.release()
+        lock.release()
         time.sleep(pause)
+    if claims:
+        raise Refused(_held_by(environment, replace(it, purpose=purpose), typed, broken) for it in claims)
     raise Refused(
         [f"{environment}: its lock couldn't be had in {TRIES} tries, as others want it too. Once more, please"]
     )
 
 
-def _is_alone(cloud, claim, group):
-    """
-    Write a claim down on a GROUP that nobody claimed when it was read, and tell whether it's the only one, and on the
-    group that counts; those that don't count go.
-    """
-    _sent(lambda: _update(cloud, group, claim.mine))
-    found = _groups(cloud, claim.environment)
-    claimed = [group.id for group, said in found if said.holder]
-    if claimed != [claim.group] or (found[0][0].id, found[0][1]) != (claim.group, claim.mine):
+def _others(cloud, lock):
+    """Claim a lock by a tag: whose claims are beside it, as Records; None where the tag itself isn't there."""
+    _sent(lambda: raise_from_response(cloud.network.put(f"/security-groups/{lock.group}/tags/{quote(lock.tag)}")))
+    tags = [tag for _, tag in _claims(_groups(cloud, lock.environment))]
+    return [_claimed(tag) for tag in tags if tag != lock.tag] if lock.tag in tags else None
+
+
+def _is_written(cloud, lock):
+    """Write a claim down that is the only one, and tell whether it's on the group that counts; all others go."""
+    found = _groups(cloud, lock.environment)
+    group = next((group for group, said in found if group.id == lock.group and not said.holder), None)
+    if group is None:
+        return False
+    _sent(lambda: _update(cloud, group, lock.mine))
+    found = _groups(cloud, lock.environment)
+    if (found[0][0].id, found[0][1]) != (lock.group, lock.mine):
         return False
     for other, _ in found[1:]:
         with suppress(*ERRORS):  # one that is in use stays, and never counts
             _sent(lambda other=other: cloud.network.delete_security_group(other, if_revision=other.revision_number))
     return True
+
+
+def _claims(found):
+    """The tags by which groups are claimed, each with its group."""
+    return [(group, tag) for group, _ in found for tag in group.tags or () if tag.startswith(CLAIM)]
+
+
+def _claimed(tag):
+    """The Record of whose claim a tag is."""
+    since, _, holder = tag.removeprefix(CLAIM).partition("~")
+    return Record("", holder=holder, since=since)
+
+
+def _untag(cloud, group, tag):
+    """Take a claim off a group; it may be gone, and the group, too."""
+    for pause in _pauses():
+        try:
+            raise_from_response(cloud.network.delete(f"/security-groups/{group}/tags/{quote(tag)}"))
+            return
+        except ERRORS as error:
+            if is_missing(error):
+                return
+            if not (is_unclear(error) or is_stale(error) or is_conflict(error)):
+                raise
+        time.sleep(pause)
+    raise IdrError(f"security group {group}: the claim {tag} couldn't be taken off in {TRIES} tries")
 
 
 def _groups(cloud, environment):

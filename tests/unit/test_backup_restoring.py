@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from types import SimpleNamespace
+from urllib.parse import unquote
 
 import pytest
 
@@ -409,7 +410,7 @@ class Neutron:
 
     def __init__(self, description):
         self.group = SimpleNamespace(
-            id="g-1", name="idr", description=description, created_at="2026-01-01T00:00:00Z", revision_number=1
+            id="g-1", name="idr", description=description, created_at="2026-01-01T00:00:00Z", revision_number=1, tags=[]
         )
 
     def security_groups(self, name, project_id):
@@ -417,6 +418,14 @@ class Neutron:
 
     def get_security_group(self, id_):
         return self.group
+
+    def put(self, path):
+        self.group.tags = [unquote(path.rpartition("/")[2])]
+        return SimpleNamespace(status_code=200)
+
+    def delete(self, path):
+        self.group.tags = []
+        return SimpleNamespace(status_code=204)
 
     def update_security_group(self, id_, if_revision, description):
         assert if_revision == self.group.revision_number

@@ -1,6 +1,7 @@
 """An apply that ends half-way is gone on with by typing it again, and what's whole isn't taken back."""
 
 from types import SimpleNamespace
+from urllib.parse import unquote
 
 import pytest
 
@@ -21,7 +22,7 @@ class Cloud:
         self.session = SimpleNamespace(get_project_id=lambda: "p")
         self.facts, self.enrols, self.brought, self.replaced = clouds.blank(), True, [], []
         self.record = SimpleNamespace(
-            id="g-0", name="newidr", description=RECORD, created_at="2026-01-01T00:00:00Z", revision_number=1
+            id="g-0", name="newidr", description=RECORD, created_at="2026-01-01T00:00:00Z", revision_number=1, tags=[]
         )
         for where, name, how in (
             (applying, "connect", lambda name: self),
@@ -41,6 +42,14 @@ class Cloud:
 
     def get_security_group(self, id_):
         return self.record
+
+    def put(self, path):
+        self.record.tags = [unquote(path.rpartition("/")[2])]
+        return SimpleNamespace(status_code=200)
+
+    def delete(self, path):
+        self.record.tags = []
+        return SimpleNamespace(status_code=204)
 
     def update_security_group(self, id_, if_revision, description):
         self.record.description = description

@@ -40,6 +40,8 @@ def allowed(service, method, path):
         ("volumev3", "PUT", "/v3/p/snapshots/4f/metadata/idr_pinned"),
         ("network", "PUT", f"/v2.0/security-groups/{RECORD}"),
         ("network", "PUT", f"/networking/v2.0/security-groups/{RECORD}"),
+        ("network", "PUT", f"/v2.0/security-groups/{RECORD}/tags/idr-claim-2026~ada@desk:4711"),
+        ("network", "DELETE", f"/v2.0/security-groups/{RECORD}/tags/idr-claim-2026~ada@desk:4711"),
     ],
 )
 def test_it_sees_snapshots_and_takes_its_own_lock(service, method, path):

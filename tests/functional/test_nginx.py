@@ -62,6 +62,18 @@ def test_nginx_and_the_module_agree_on_a_key(proxy, case):
     assert found["entries"] == 1      # its file is where the module says that nginx puts it
 
 
+def test_what_a_purge_would_take_is_told_and_still_there(proxy):
+    proxy.get("/mapr/rehearsed/")
+    proxy.answering(version=2)
+
+    told = proxy.salt("nginx_cache.purge_url", "/mapr/rehearsed/", test=True)
+
+    assert (told["zone"], told["entries"]) == ("omeromapr", 1) and told["bytes"] > 0
+    assert proxy.get("/mapr/rehearsed/").cache == "HIT"
+    assert proxy.salt("nginx_cache.purge_url", "/mapr/rehearsed/") == told
+    assert proxy.get("/mapr/rehearsed/").cache == "MISS"
+
+
 def test_a_buster_finds_what_was_stored_without_it(proxy):
     assert proxy.get("/mapr/busted/?x=1").cache == "MISS"
     assert proxy.get("/mapr/busted/?x=1&_=5").cache == "HIT"

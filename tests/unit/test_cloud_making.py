@@ -1,5 +1,7 @@
 """A plan carried out against a Cinder in which a removal takes its time, is under way already, or has no effect."""
 
+import re
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -8,6 +10,8 @@ from openstack import exceptions
 from idr.cloud import making
 from idr.cloud.lock import Lost
 from idr.cloud.model import Plan, Step
+
+PAUSE, WAIT = making._Run._pause, making.wait
 
 
 class Cinder:
@@ -108,3 +112,121 @@ def test_nor_does_it_change_what_holds_bytes():
 
     outcome = making.carry_out(cloud, plan, lambda _: None, SimpleNamespace(check=lost))
     assert outcome.problems == ["change snapshot idr-data: ben has it"]
+
+
+# --- what is told meanwhile, and an interrupt -------------------------------------------------------------------------
+
+
+class Slow:
+    """Snapshots in a state each; a removal lasts until something is told that begins with UNTIL."""
+
+    def __init__(self, states, until=None):
+        self.states, self.until, self.removed = dict(states), until, []
+        self.told, self.heard = [], threading.Event()
+
+    delete_volume = None
+
+    def tell(self, line):
+        self.told.append(line)
+        if self.until and line.startswith(self.until):
+            self.heard.set()
+
+    def get_snapshot(self, id_):
+        if self.states[id_] == "gone":
+            raise _answer(exceptions.NotFoundException, "no such snapshot", 404)
+        return SimpleNamespace(status=self.states[id_])
+
+    def delete_snapshot(self, id_, ignore_missing):
+        self.removed.append(id_)
+        assert not self.until or self.heard.wait(10), f"nobody said {self.until!r}"
+        self.states[id_] = "gone"
+
+
+@pytest.fixture
+def carried_out(monkeypatch):
+    """Remove those snapshots, side by side or one AFTER the other; the run looks up often, and finds these ERRORS."""
+    monkeypatch.setattr(making._Run, "_pause", PAUSE)
+    monkeypatch.setattr(making, "LIMITS", {"snapshot": 20})
+
+    def carried_out(cinder, after=False, errors=()):
+        left = list(errors)
+
+        def wait(under_way, timeout, return_when):
+            if left:
+                raise left.pop(0)
+            return WAIT(under_way, 0.01, return_when)
+
+        monkeypatch.setattr(making, "wait", wait)
+        steps = []
+        for id_ in cinder.states:
+            needs = (steps[-1].key,) if steps and after else ()
+            steps.append(Step("remove", "snapshot", id_, needs=needs, id=id_))
+        compute = SimpleNamespace(delete_keypair=None, delete_server=None)
+        cloud = SimpleNamespace(network=None, compute=compute, block_storage=cinder)
+        return making.carry_out(cloud, Plan("idr", tuple(steps)), cinder.tell, SimpleNamespace(check=lambda: None))
+
+    return carried_out
+
+
+def test_what_takes_longer_is_told_with_its_state_and_for_how_long_until_it_is_done(carried_out, monkeypatch):
+    monkeypatch.setattr(making, "WORD", 0.1)
+    both = r"waiting: s-a: creating for \d+ s; s-b: creating for \d+ s"
+    one = r"waiting: s-b: creating for \d+ s"
+
+    class Cinder(Slow):
+        def tell(self, line):
+            super().tell(line)
+            done = "s-a" if re.fullmatch(both, line) else "s-b" if re.fullmatch(one, line) else None
+            if done and self.states[done] == "creating" and (done == "s-a" or self.removed == ["s-a"]):
+                self.states[done] = "available"
+
+    cinder = Cinder({"s-b": "creating", "s-a": "creating"})
+
+    assert carried_out(cinder).problems == []
+    assert cinder.removed == ["s-a", "s-b"]
+
+
+def test_what_does_not_is_told_when_it_is_done_and_only_then(carried_out):
+    class Cinder(Slow):
+        def get_snapshot(self, id_):
+            seen = super().get_snapshot(id_)
+            self.states[id_] = "available"
+            return seen
+
+    cinder = Cinder({"s-a": "creating", "s-b": "available"})
+
+    assert carried_out(cinder).problems == []
+    assert sorted(re.sub(r"\d+\.\d s", "N s", line) for line in cinder.told) == [
+        "removed snapshot s-a (N s)",
+        "removed snapshot s-b (N s)",
+    ]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_interrupted_it_ends_the_call_that_is_under_way_begins_no_other_and_says_so(carried_out, error):
+    cinder = Slow({"s-a": "available", "s-b": "available"}, until="stopping: ")
+
+    outcome = carried_out(cinder, after=True, errors=[error])
+
+    stopping, removed = cinder.told
+    assert stopping == "stopping: no further step is begun; what is under way is ended"
+    assert removed.startswith("removed snapshot s-a (")
+    assert outcome.interrupted and cinder.removed == ["s-a"]
+    assert ([step.name for step in outcome.done], [step.name for step in outcome.left]) == (["s-a"], ["s-b"])
+    assert outcome.problems == ["not begun: remove snapshot s-b"]
+
+
+def test_interrupted_it_does_not_wait_for_what_the_cloud_still_has_to_do(carried_out):
+    cinder = Slow({"s-a": "deleting"})
+
+    outcome = carried_out(cinder, errors=[KeyboardInterrupt])
+
+    assert outcome.problems == ["remove snapshot s-a: begun, and not waited for"] and not cinder.removed
+    assert cinder.told == ["stopping: no further step is begun; what is under way is ended"]  # it's no failure
+
+
+def test_interrupted_once_more_it_is_over(carried_out):
+    cinder = Slow({"s-a": "available"}, until="stopping: ")
+
+    with pytest.raises(KeyboardInterrupt):
+        carried_out(cinder, errors=[KeyboardInterrupt, KeyboardInterrupt])

@@ -124,8 +124,12 @@ class Lock:
         did, or why it failed, is what its caller has to hear.
         """
         try:
-            with suppress(Lost):
+            try:
                 self._write(self.mine.free)
+            except Gone:
+                return  # and with it the claim; Neutron's answer to a tag of what isn't there is 500
+            except Lost:
+                pass
             _untag(self.cloud, self.group, self.tag)
         except (IdrError, *ERRORS) as error:
             why = told(error) if isinstance(error, ERRORS) else error

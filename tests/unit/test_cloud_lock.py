@@ -74,7 +74,7 @@ class Neutron:
 
         def change():
             if id_ not in self.kept:
-                raise _answer(exceptions.NotFoundException, "no such group", 404)
+                raise _answer(exceptions.HttpException, "internal server error", 500)
             group = self.kept[id_]
             group.tags, group.revision_number = how(group.tags, unquote(tag)), group.revision_number + 1
 
@@ -184,6 +184,18 @@ def test_a_lock_is_broken_by_naming_its_holder_and_only_so(cloud):
         mine.check()
 
 
+def test_who_died_between_tag_and_description_is_named_and_broken_like_any_other(cloud):
+    claim(cloud, mark.description(ENVIRONMENT, "run-0"))
+    [group] = cloud.network.kept.values()
+    group.tags = ["idr-claim-2026-11-24T05:00:00.000Z~ada@desk:4711"]
+    with pytest.raises(Refused) as refused, held(cloud):
+        pass
+    assert "break_lock=ada@desk:4711" in refused.value.problems[0]
+    with held(cloud, broken="ada@desk:4711") as mine:
+        mine.check()
+    assert group.tags == []
+
+
 def test_whose_lock_was_broken_goes_no_further_and_takes_nothing_back(cloud, monkeypatch):
     with held(cloud) as mine:
         breaker = lock.this_process()
@@ -253,11 +265,11 @@ def test_a_lock_that_cannot_be_given_back_hides_no_other_failure(cloud, capsys):
     assert "its lock couldn't be given back: " in capsys.readouterr().err
 
 
-def test_removed_with_the_environment(cloud):
+def test_removed_with_the_environment(cloud, capsys):
     with held(cloud) as mine:
         mine.remove()
         assert not cloud.network.kept
-    assert not cloud.network.kept
+    assert not cloud.network.kept and capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("removing", [False, True])

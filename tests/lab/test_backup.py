@@ -133,7 +133,7 @@ def no_sets(lab):
 @pytest.fixture
 def slow(lab):
     knob = settings.DIRECTORY / "slow.json"
-    knob.write_text(json.dumps({"snapshot": 12}))
+    knob.write_text(json.dumps({"snapshot": 8}))
     yield
     knob.unlink()
 

@@ -243,10 +243,11 @@ def _others(cloud, lock):
 
 def _is_written(cloud, lock):
     """Write a claim down that is the only one, and tell whether it's on the group that counts; all others go."""
-    found = _groups(cloud, lock.environment)
-    group = next((group for group, said in found if group.id == lock.group and not said.holder), None)
-    if group is None:
+    free = [(group, said) for group, said in _groups(cloud, lock.environment) if group.id == lock.group]
+    if not free or free[0][1].holder:
         return False
+    [(group, said)] = free  # as it is now: others may have had the lock since it was looked at first
+    lock.mine = replace(said, holder=lock.mine.holder, since=lock.mine.since, purpose=lock.mine.purpose)
     _sent(lambda: _update(cloud, group, lock.mine))
     found = _groups(cloud, lock.environment)
     if (found[0][0].id, found[0][1]) != (lock.group, lock.mine):

@@ -242,6 +242,22 @@ def test_a_younger_record_that_cannot_go_counts_for_nothing(cloud):
     assert not any("held by" in each for each in cloud.network.descriptions)
 
 
+def test_what_another_wrote_down_between_a_look_and_the_claim_is_kept(cloud, monkeypatch):
+    claim(cloud, mark.description(ENVIRONMENT, "run-0"))
+    whole = cloud.network.put
+
+    def after_another(path):
+        [group] = cloud.network.kept.values()
+        group.description, group.revision_number = f"{group.description}; unfinished run-9", group.revision_number + 1
+        monkeypatch.setattr(cloud.network, "put", whole)
+        return whole(path)
+
+    monkeypatch.setattr(cloud.network, "put", after_another)
+    with held(cloud) as mine:
+        assert mine.unfinished == "run-9"
+    assert "; unfinished run-9" in cloud.network.descriptions[0]
+
+
 def test_a_claim_that_is_interrupted_is_given_back(cloud, monkeypatch):
     claim(cloud, mark.description(ENVIRONMENT, "run-0"))
     whole, asked = cloud.network.security_groups, []

@@ -11,6 +11,7 @@ sys.dont_write_bytecode = True
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from lab.cloud.bootstrap import administrator  # noqa: E402
+from lab.shell import wait_until  # noqa: E402
 
 SECONDS = 120
 
@@ -28,7 +29,15 @@ def rebuild(compute, name):
     """Give the server of exactly that NAME a fresh system, and wait until it runs."""
     [server] = compute.servers(all_projects=True, name=f"^{name}$")
     compute.rebuild_server(server, image=server.image.id)
-    compute.wait_for_server(server, "ACTIVE", wait=SECONDS)
+
+    def is_rebuilt():
+        now = compute.get_server(server)
+        return now.task_state is None and now.status in ("ACTIVE", "SHUTOFF")
+
+    wait_until(f"{name} is rebuilt", is_rebuilt, SECONDS)
+    if compute.get_server(server).status == "SHUTOFF":   # Nova has noticed that it was off, and leaves it so
+        compute.start_server(server)
+        compute.wait_for_server(server, "ACTIVE", wait=SECONDS)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def rebuild(compute, name):
         now = compute.get_server(server)
         return now.task_state is None and now.status in ("ACTIVE", "SHUTOFF")
 
-    wait_until(f"{name} is rebuilt", is_rebuilt, SECONDS)
+    wait_until(f"{name} is rebuilt", is_rebuilt, SECONDS, every=0.5)
     if compute.get_server(server).status == "SHUTOFF":   # Nova has noticed that it was off, and leaves it so
         compute.start_server(server)
         compute.wait_for_server(server, "ACTIVE", wait=SECONDS)

@@ -89,6 +89,13 @@ def test_it_works_the_first_time_and_wherever_it_is_typed(salt_run, checkout):
         assert done.stderr == ""
 
 
+def test_no_masters_bus_is_looked_for(salt_run):
+    done = salt_run("salt-run", "--log-level=debug", "environment.check")
+
+    assert "[DEBUG" in done.stderr
+    assert "master_event_pull" not in done.stderr
+
+
 def test_salt_call_asks_no_master(salt_run, checkout):
     done = salt_run("salt-call", "--out=json", "--id=idr-omero", "state.show_top", cwd=checkout / "docs")
 

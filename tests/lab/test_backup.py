@@ -37,24 +37,29 @@ TIDY = f"systemctl stop write 2>/dev/null || true; rm -rf {FILES} {ACKNOWLEDGED}
 # The clones of a set on a server that has PostgreSQL, beside its own: what is in them as they are.
 CLONE = """
 server = next(compute.servers(name="^idr-a-database$"))
-said = {}
-for use in ("omero-data", "database-db"):
-    of = next(each for each in disk.snapshots() if each.metadata.get("idr_set") == set_id
-              and each.metadata.get("idr_volume") == use)
-    clone = disk.create_volume(name=f"backup-test-{use}", size=of.size, snapshot_id=of.id)
-    disk.wait_for_status(clone, "available")
+made = {}
+for of in disk.snapshots():
+    use = of.metadata.get("idr_volume")
+    if of.metadata.get("idr_set") == set_id and use in ("omero-data", "database-db"):
+        made[use] = disk.create_volume(name=f"backup-test-{use}", size=of.size, snapshot_id=of.id)
+for clone in made.values():
+    disk.wait_for_status(clone, "available", interval=0.3)
     compute.create_volume_attachment(server, volume_id=clone.id)
-    disk.wait_for_status(disk.get_volume(clone.id), "in-use")
-    said[use] = clone.id
+for clone in made.values():
+    disk.wait_for_status(disk.get_volume(clone.id), "in-use", interval=0.3)
+said = {use: clone.id for use, clone in made.items()}
 """
 UNCLONE = """
 server = next(compute.servers(name="^idr-a-database$"))
-for clone in [each for each in disk.volumes() if each.name.startswith("backup-test-")]:
+clones = [each for each in disk.volumes() if each.name.startswith("backup-test-")]
+for clone in clones:
     if clone.status == "in-use":
         compute.delete_volume_attachment(server, clone)
-        disk.wait_for_status(disk.get_volume(clone.id), "available", wait=60)
+for clone in clones:
+    disk.wait_for_status(disk.get_volume(clone.id), "available", wait=60, interval=0.3)
     disk.delete_volume(clone)
-    disk.wait_for_delete(clone)
+for clone in clones:
+    disk.wait_for_delete(clone, interval=0.3)
 """
 LOOK = f"""
 set -e

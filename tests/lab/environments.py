@@ -9,7 +9,8 @@ INVENTORY = """
 import json, openstack
 cloud = openstack.connect()
 net, disk = cloud.network, cloud.block_storage
-kinds = dict(server=cloud.compute.servers(), key=cloud.compute.keypairs(), volume=disk.volumes(),
+mine = cloud.identity.application_credentials(cloud.current_user_id)
+kinds = dict(credential=mine, server=cloud.compute.servers(), key=cloud.compute.keypairs(), volume=disk.volumes(),
     snapshot=disk.snapshots(), network=net.networks(), subnet=net.subnets(), router=net.routers(), port=net.ports(),
     group=net.security_groups(), rule=net.security_group_rules(), address=net.ips())
 def told(one):

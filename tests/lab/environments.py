@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
+
+from lab import network
+from lab.cloud import venv
+from lab.cloud.settings import API
+from lab.settings import CHECKOUT
 
 # Everything of the project, as its owner sees it, by kind and name
 INVENTORY = """
@@ -35,6 +41,16 @@ said = None
 print(json.dumps(said))
 """
 
+ADMINISTRATOR = """
+import json, sys
+sys.path.append({checkout!r})
+from lab.cloud.bootstrap import administrator
+cloud = administrator()
+said = None
+{text}
+print(json.dumps(said))
+"""
+
 
 def run(lab, function, *words):
     """`salt-run environment.FUNCTION …` at the seat: its exit code and its answer."""
@@ -59,3 +75,10 @@ def script(lab, text, **given):
     names = "\n".join(f"{name} = {value!r}" for name, value in given.items())
     done = lab.outside(".venv/bin/python", "-", stdin=SCRIPT.format(given=names, text=text), seconds=300)
     return json.loads(done.stdout)
+
+
+def administered(text):
+    """Run Python with the SDK as the cloud's administrator, who sees more; returns what it calls `said`."""
+    words = ("nsenter", f"--net={network.NAMESPACES / API}", venv.directory() / "bin/python", "-I", "-")
+    asked = ADMINISTRATOR.format(checkout=str(CHECKOUT), text=text)
+    return json.loads(subprocess.run(words, input=asked, capture_output=True, text=True, check=True).stdout)

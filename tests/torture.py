@@ -18,10 +18,9 @@ from lab.settings import STATE
 
 from .lab.conftest import Failed, Lab
 from .lab.environments import APPLY, DESTROY, ONE_SERVER, SMALL, inventory, steps
-from .lab.faulty import FAULTS, calls_of, changing, get_through, killed_at, rules
+from .lab.faulty import FAULTS, KILLS, calls_of, changing, get_through, killed_at, rules
 
 RECORD = STATE / "torture.jsonl"
-KILLS = ("killed before", "killed after")
 DECLARED = f"pillar/environments/{SMALL}.sls"
 
 

@@ -12,14 +12,14 @@ from lab.cloud import faults
 from .environments import run
 
 RUNS = 40  # of one command until it has to have got through
+KILLS = ("killed before", "killed after")  # the call has got to the cloud, or had its effect there
 # What may go wrong with a call, by its name. Who tries again does so within a second, and finds a port still closed.
 FAULTS = {
     **{answer: {"answer": answer} for answer in ("lost", "reset", 500, 503, 409, 413, 429)},
     "refused": {"answer": "refused", "closed": 1.2},
     "late": {"after": 1},
     "too late": {"after": 65},  # for who waits a minute, as ours do
-    "killed before": {"before": 20},
-    "killed after": {"after": 20},
+    **dict(zip(KILLS, ({"before": 20}, {"after": 20}), strict=True)),
 }
 
 
@@ -68,7 +68,7 @@ def killed_at(lab, command, calls, how):
     Type a command and kill it at the first of these calls that it makes: those it met, and what the next one has to
     say to break its lock. Without any it goes through.
 
-    how:  `killed before` the call has got to the cloud, or `killed after` it had its effect there
+    how:  one of KILLS
     """
     rules([(call, how) for call in calls])
     typed = threading.Thread(target=type_in, args=(lab, *command))

@@ -11,7 +11,7 @@ import pytest
 from lab.cloud import faults
 
 from .environments import APPLY, DESTROY, inventory, steps
-from .faulty import calls_of, changing, get_through, killed_at, rules
+from .faulty import KILLS, calls_of, changing, get_through, killed_at, rules
 
 pytestmark = pytest.mark.lab
 
@@ -50,7 +50,7 @@ def test_every_kind_of_call_is_answered_wrongly(lab, before, calls, faults_in_a_
     assert inventory(lab) == before
 
 
-@pytest.mark.parametrize("how", ["killed before", "killed after"])
+@pytest.mark.parametrize("how", KILLS)
 def test_killed_at_every_kind_of_call(lab, before, calls, how):
     for command, other in ((APPLY, DESTROY), (DESTROY, APPLY)):
         left, more = changing(calls[command]), []

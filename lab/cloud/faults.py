@@ -100,6 +100,11 @@ def tell(request):
         return json.loads(line.makefile().readline())
 
 
+def _stays_closed(rule):
+    """Whether a service's port is closed as long as that rule is there."""
+    return rule.get("answer") == "refused" and "closed" not in rule
+
+
 class State:
     """The rules, how often each was met, and the calls that were counted."""
 
@@ -128,18 +133,15 @@ class State:
         """Do what a REQUEST of `tell` asks for."""
         if "rules" in request:
             for rule in request["rules"]:
-                is_refused, closed = rule.get("answer") == "refused", "closed" in rule
-                stays = is_refused and not closed
-                if (set(rule) - FIELDS or (closed and not is_refused)
-                        or (stays and rule.get("service") not in PORTS)):
+                unknown = set(rule) - FIELDS or ("closed" in rule and rule.get("answer") != "refused")
+                if unknown or (_stays_closed(rule) and rule.get("service") not in PORTS):
                     return {"refused": f"not a rule: {rule}; its fields are among {', '.join(sorted(FIELDS))}, "
                                        f"`closed` is of `refused`, and without it that is of one service of "
                                        f"{', '.join(PORTS)}"}
             with self.lock:
                 self.rules, self.hits = request["rules"], [0] * len(request["rules"])
             with self.gate:
-                self.shut = {rule["service"] for rule in self.rules
-                             if rule.get("answer") == "refused" and "closed" not in rule}
+                self.shut = {rule["service"] for rule in request["rules"] if _stays_closed(rule)}
                 for service in PORTS:
                     self.close(service) if service in self.shut else self.open(service)
         with self.lock:

@@ -12,7 +12,7 @@ from lab.cloud import faults
 from .environments import run
 
 RUNS = 40  # of one command until it has to have got through
-KILLS = ("killed before", "killed after")  # the call has got to the cloud, or had its effect there
+KILLS = ("killed before", "killed after")  # a call gets to the cloud, and it had its effect there
 # What may go wrong with a call, by its name. Who tries again does so within a second, and finds a port still closed.
 FAULTS = {
     **{answer: {"answer": answer} for answer in ("lost", "reset", 500, 503, 409, 413, 429)},

@@ -214,10 +214,11 @@ def test_the_credential_what_says_enrolled_and_a_tag_get_over_every_fault(lab, m
     done = [True, True, 1]
     assert script(lab, TOLD) == done
     script(lab, f"compute.delete_server_metadata(next(compute.servers(name='^{SMALL}-proxy$')), ['idr_enrolled'])")
-    rules([(call, fault) for call in OF_TOLD for fault in ONE_BY_ONE])
+    spoiled = [(call, fault) for call in OF_TOLD for fault in ONE_BY_ONE]
+    rules(spoiled)
     try:
         assert script(lab, TOLD) == done
-        assert all(faults.hits())
+        assert [each for each, hit in zip(spoiled, faults.hits(), strict=True) if not hit] == []
     finally:
         faults.rules()
 
@@ -235,12 +236,13 @@ disk.wait_for_status(copy, "available")
 """
 NOTHING_KEEPS_IT = f"""
 for group in net.security_groups(name="{SMALL}"):
-    group.remove_tag(net, "idr-released")
+    if "idr-released" in group.tags:
+        group.remove_tag(net, "idr-released")
 for copy in disk.volumes(name="of-a-test"):
     disk.delete_volume(copy)
     disk.wait_for_delete(copy)
 for snapshot in disk.snapshots():
-    if "idr_verified" in snapshot.metadata:
+    if "idr_verified" in snapshot.metadata and snapshot.metadata["idr_environment"] == "{SMALL}":
         disk.delete_snapshot_metadata(snapshot, ["idr_verified"])
 """
 TIDY = f"""

@@ -93,7 +93,7 @@ REFUSED = {
     "the address of the public": (
         ["apply", "newidr", f"address={PUBLIC}", "apply=True"], [f"address={PUBLIC}: is on the port idr-proxy-idr"]
     ),
-    "more than the project may have": (["apply", "vast", "apply=True"], ["quota of gigabytes: 40000 GB needed"]),
+    "more than the project may have": (["apply", "vast", "apply=True"], ["quota of gigabytes: 41510 GB needed"]),
     "a name that can't be": (["apply", "New_IDR", "apply=True"], ["New_IDR"]),
     "a server that isn't there": (["replace", "idr", "server=idr-proxi", "apply=True"], ["idr-proxi"]),
     "a server that isn't dead": (["replace", "idr", "server=idr-omero", "apply=True"], ["even_if=running"]),

@@ -29,7 +29,7 @@ def calls(lab, before):
 IN_A_ROW = [("refused", "lost"), ("reset", 500), (503, 429, "late"), (409,), (413,)]
 
 
-@pytest.mark.parametrize("faults_in_a_row", IN_A_ROW)
+@pytest.mark.parametrize("faults_in_a_row", IN_A_ROW, ids=lambda row: "-".join(map(str, row)))
 def test_every_kind_of_call_is_answered_wrongly(lab, before, calls, faults_in_a_row):
     for command, other in ((APPLY, DESTROY), (DESTROY, APPLY)):
         spoiled = calls[command]

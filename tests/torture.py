@@ -18,22 +18,20 @@ from lab.settings import STATE
 
 from .lab.conftest import Failed, Lab
 from .lab.environments import APPLY, DESTROY, ONE_SERVER, SMALL, inventory, steps
-from .lab.faulty import calls_of, changing, get_through, killed_at, rules
+from .lab.faulty import FAULTS, KILLS, calls_of, changing, get_through, killed_at, rules
 
 RECORD = STATE / "torture.jsonl"
-KILLS = {"killed before": "before", "killed after": "after"}
-ANSWERS = ("lost", "reset", 500, 503, 409, 413, 429)
 DECLARED = f"pillar/environments/{SMALL}.sls"
 
 
 def case(lab, command, call, how):
     """One command with one call spoiled, and again until it's through."""
     if how in KILLS:
-        met, _ = killed_at(lab, command, [call], KILLS[how])
+        met, _ = killed_at(lab, command, [call], how)
         assert met, "it made no such call"
         get_through(lab, command)
         return
-    rules([call], answer=how)
+    rules([(call, how)])
     get_through(lab, command)
     [hits] = faults.hits()
     faults.rules()
@@ -43,8 +41,7 @@ def case(lab, command, call, how):
 def cases(lab):
     """Of both commands by turns, as each begins where the other ends: (command, call, how)."""
     calls = {command: changing(calls_of(lab, command)) for command in (APPLY, DESTROY)}
-    ways = (*KILLS, *ANSWERS)
-    rows = {command: [(command, call, how) for how in ways for call in calls[command]] for command in calls}
+    rows = {command: [(command, call, how) for how in FAULTS for call in calls[command]] for command in calls}
     longest = max(map(len, rows.values()))
     return [row for place in range(longest) for command in rows for row in rows[command][place : place + 1]]
 

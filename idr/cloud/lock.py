@@ -201,10 +201,11 @@ def held(cloud, environment, run, purpose, broken=None, typed=None):
 def _acquire(cloud, environment, run, purpose, broken, typed):
     since, claims = moment(), None
     for pause in _pauses():
-        if not _groups(cloud, environment):
+        found = _groups(cloud, environment)
+        if not found:
             text = str(Record(mark.description(environment, run), unfinished=run))  # an environment that has begun
             _sent(lambda text=text: cloud.network.create_security_group(name=environment, description=text))
-        found = _groups(cloud, environment)
+            found = _groups(cloud, environment)
         others = [(group, said) for group, said in found if said.holder]
         dead = [(group, said) for group, said in others if said.holder == broken]
         for group, said in dead:

@@ -102,8 +102,10 @@ def _snapshots(draft, originals):
             "metadata": draft.metadata(temporary="clone"),
         }
         before = [("remove snapshot", f"{each.name} ({each.id})") for each in _leftovers(draft) if each.name == name]
+        if _environment(draft, id_) == draft.environment:  # it may be in the making; a stranger's of that name isn't
+            before.append(("volume", original.name))
         quotas = {"snapshots": 1, "gigabytes": original.size_gb}
-        draft.make("snapshot", name, what, [("volume", original.name), *before], **quotas)
+        draft.make("snapshot", name, what, before, **quotas)
         found[id_] = name, Ref("snapshot", name)
     return found
 

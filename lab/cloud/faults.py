@@ -15,10 +15,13 @@ and what happens to them:
     before    seconds to wait before the call is handed on; a client that hung up meanwhile has not sent it
     after     seconds to wait after its effect before the answer is given
     answer    a status (500, 503, 409, 413, 429 …) instead of handing it on; `reset`: the connection is cut instead;
-              `lost`: it is handed on, and the connection cut instead of the answer; `refused`: the service's port is
-              closed as long as the rule is there (only with `service`, and for all its calls)
+              `lost`: it is handed on, and the connection cut instead of the answer; `refused`: the connection is cut,
+              and the service's port closed, so that whoever tries again is refused
+    closed    seconds that it is closed after a `refused` call; without, as long as the rule is there (only with
+              `service`, and for all its calls)
 
-The first rule that isn't used up applies. `tell` and its callers work from anywhere on this machine.
+The first rule that isn't used up applies, so that rules of one call, with `times`, are what it meets one after another.
+`tell` and its callers work from anywhere on this machine.
 """
 
 import contextlib
@@ -48,7 +51,7 @@ NAME = "faults"
 SOCKET = DIRECTORY / "faults.sock"
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "proxy-connection"}
 RESET = struct.pack("ii", 1, 0)   # SO_LINGER: closing sends RST
-FIELDS = {"service", "method", "path", "skip", "times", "before", "after", "answer"}
+FIELDS = {"service", "method", "path", "skip", "times", "before", "after", "answer", "closed"}
 
 
 def up():
@@ -97,12 +100,19 @@ def tell(request):
         return json.loads(line.makefile().readline())
 
 
+def _stays_closed(rule):
+    """Whether a service's port is closed as long as that rule is there."""
+    return rule.get("answer") == "refused" and "closed" not in rule
+
+
 class State:
     """The rules, how often each was met, and the calls that were counted."""
 
     def __init__(self):
-        self.lock = threading.Lock()
+        self.lock, self.gate = threading.Lock(), threading.RLock()
         self.rules, self.hits, self.calls, self.ports = [], [], Counter(), {}
+        self.idle = {}   # connections that wait for a call: their service
+        self.shut, self.opens = set(), {}   # services that stay closed, and when others are opened again
 
     def met(self, service, method, path):
         """Count a call and return the rule that applies to it, or an empty one."""
@@ -123,15 +133,17 @@ class State:
         """Do what a REQUEST of `tell` asks for."""
         if "rules" in request:
             for rule in request["rules"]:
-                unknown = set(rule) - FIELDS
-                if unknown or (rule.get("answer") == "refused" and rule.get("service") not in PORTS):
-                    return {"refused": f"not a rule: {rule}; its fields are among {', '.join(sorted(FIELDS))}, and "
-                                       f"`refused` is of one service of {', '.join(PORTS)}"}
+                unknown = set(rule) - FIELDS or ("closed" in rule and rule.get("answer") != "refused")
+                if unknown or (_stays_closed(rule) and rule.get("service") not in PORTS):
+                    return {"refused": f"not a rule: {rule}; its fields are among {', '.join(sorted(FIELDS))}, "
+                                       f"`closed` is of `refused`, and without it that is of one service of "
+                                       f"{', '.join(PORTS)}"}
             with self.lock:
                 self.rules, self.hits = request["rules"], [0] * len(request["rules"])
-                closed = {rule["service"] for rule in self.rules if rule.get("answer") == "refused"}
-            for service in PORTS:
-                self.close(service) if service in closed else self.open(service)
+            with self.gate:
+                self.shut = {rule["service"] for rule in request["rules"] if _stays_closed(rule)}
+                for service in PORTS:
+                    self.close(service) if service in self.shut else self.open(service)
         with self.lock:
             if request.get("forget"):
                 self.calls.clear()
@@ -139,18 +151,38 @@ class State:
 
     def open(self, service):
         """Listen for calls of a service."""
-        if service not in self.ports:
-            handler = type("Handler", (Call,), {"state": self, "service": service})
-            server = ThreadingHTTPServer((PUBLIC_ADDRESS, PORTS[service]), handler)
-            self.ports[service] = server
-            threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        with self.gate:
+            if service not in self.ports:
+                handler = type("Handler", (Call,), {"state": self, "service": service})
+                server = ThreadingHTTPServer((PUBLIC_ADDRESS, PORTS[service]), handler)
+                self.ports[service] = server
+                threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
 
     def close(self, service):
-        """Listen no more: the kernel refuses connections."""
-        if service in self.ports:
-            server = self.ports.pop(service)
-            server.shutdown()
-            server.server_close()
+        """Listen no more: the kernel refuses connections. Those that wait for a call are cut, as they'd go on."""
+        with self.gate:
+            if service in self.ports:
+                server = self.ports.pop(service)
+                server.shutdown()
+                server.server_close()
+                for connection, of in list(self.idle.items()):
+                    if of == service:
+                        with contextlib.suppress(OSError):
+                            connection.shutdown(socket.SHUT_RDWR)
+
+    def close_for(self, service, seconds):
+        """Close a service's port, and open it again after so many seconds from now, or from the last time."""
+        with self.gate:
+            self.opens[service] = time.monotonic() + seconds
+            self.close(service)
+        threading.Thread(target=self._open_again, args=(service,), daemon=True).start()
+
+    def _open_again(self, service):
+        while (left := self.opens[service] - time.monotonic()) > 0:
+            time.sleep(left)
+        with self.gate:
+            if service not in self.shut and self.opens[service] <= time.monotonic():
+                self.open(service)
 
 
 class Call(BaseHTTPRequestHandler):
@@ -161,7 +193,13 @@ class Call(BaseHTTPRequestHandler):
     state = service = None
 
     def handle_one_request(self):
-        self.raw_requestline = self.rfile.readline(1 << 16)
+        self.state.idle[self.connection] = self.service
+        try:   # known as idle first: closed a moment later, it's cut
+            self.raw_requestline = self.rfile.readline(1 << 16) if self.service in self.state.ports else b""
+        except ConnectionError:
+            self.raw_requestline = b""
+        finally:
+            del self.state.idle[self.connection]
         if not self.raw_requestline:
             self.close_connection = True
         elif self.parse_request():
@@ -173,6 +211,8 @@ class Call(BaseHTTPRequestHandler):
         rule = self.state.met(self.service, self.command, self.path)
         answer = rule.get("answer")
         time.sleep(rule.get("before", 0))
+        if "closed" in rule:
+            self.state.close_for(self.service, rule["closed"])
         if answer in ("reset", "refused") or self._hung_up():
             return self._cut()
         if isinstance(answer, int):

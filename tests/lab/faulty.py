@@ -12,6 +12,15 @@ from lab.cloud import faults
 from .environments import run
 
 RUNS = 40  # of one command until it has to have got through
+KILLS = ("killed before", "killed after")  # a call gets to the cloud, and it had its effect there
+# What may go wrong with a call, by its name. Who tries again does so within a second, and finds a port still closed.
+FAULTS = {
+    **{answer: {"answer": answer} for answer in ("lost", "reset", 500, 503, 409, 413, 429)},
+    "refused": {"answer": "refused", "closed": 1.2},
+    "late": {"after": 1},
+    "too late": {"after": 65},  # for who waits a minute, as ours do
+    **dict(zip(KILLS, ({"before": 20}, {"after": 20}), strict=True)),
+}
 
 
 def calls_of(lab, command):
@@ -33,8 +42,10 @@ def changing(calls):
     return [call for call in calls if call[1] != "GET" and call[0] != "keystone"]
 
 
-def rules(calls, **what):
-    faults.rules(*({"service": it[0], "method": it[1], "path": it[2], "times": 1, **what} for it in calls))
+def rules(spoiled):
+    """SPOILED: pairs of a kind of call and what goes wrong with it; of one kind they are met one after another."""
+    kinds = ({"service": service, "method": method, "path": path} for (service, method, path), _ in spoiled)
+    faults.rules(*({**kind, "times": 1, **FAULTS[how]} for kind, (_, how) in zip(kinds, spoiled, strict=True)))
 
 
 def get_through(lab, command):
@@ -54,12 +65,14 @@ def broken(answer):
     return re.findall(r"break_lock=[^\s\"'\\]+", json.dumps(answer))[:1]
 
 
-def killed_at(lab, command, calls, moment):
+def killed_at(lab, command, calls, how):
     """
     Type a command and kill it at the first of these calls that it makes: those it met, and what the next one has to
     say to break its lock. Without any it goes through.
+
+    how:  one of KILLS
     """
-    rules(calls, **{moment: 20})
+    rules([(call, how) for call in calls])
     typed = threading.Thread(target=type_in, args=(lab, *command))
     typed.start()
     while typed.is_alive() and not any(faults.hits()):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 
 import pytest
 
 from lab.cloud import control, faults, settings
+from lab.volumes import SHELF
 
 from .conftest import PUBLIC, until
 from .environments import script
@@ -50,6 +53,7 @@ said = None
 """
 # The second of two blocks is never ahead of the first, and one behind at most, whenever one looks.
 WRITE = """
+dd if=/dev/urandom of={device} bs=1M count=1 seek=700 oflag=direct status=none
 cat > /root/write.py <<'EOF'
 import itertools, os
 disk = os.open("{device}", os.O_WRONLY | os.O_DSYNC)
@@ -72,6 +76,14 @@ def device(volume):
 
 def is_there(lab, volume):
     return lab.exec("tryout", "test", "-b", device(volume), check=False).returncode == 0
+
+
+def blocks(name):
+    """Where the blocks of a volume's or snapshot's file lie on the disk: pairs of its own block and the disk's."""
+    said = subprocess.run(["filefrag", "-sv", SHELF / name], capture_output=True, text=True, check=True).stdout
+    pieces = re.findall(r"^ *\d+: +(\d+)\.\. +(\d+): +(\d+)\.\.", said, re.M)
+    pieces = ((range(int(first), int(last) + 1), int(at)) for first, last, at in pieces)
+    return {(block, at + block - own.start) for own, at in pieces for block in own}
 
 
 def since(lab):
@@ -148,7 +160,7 @@ def test_a_snapshot_is_of_one_moment_while_the_server_writes(lab, tryout):
     words = {name: tryout[name] for name in ("server", "volume")}
     script(lab, ATTACH, **words)
     lab.sh("tryout", WRITE.format(device=device(tryout["volume"])))
-    copy = script(
+    snapshot, copy = script(
         lab,
         """
 snapshot = disk.create_snapshot(volume_id=volume, name="tryout", force=True)
@@ -157,10 +169,14 @@ copy = disk.create_volume(name="tryout-copy", size=2, snapshot_id=snapshot.id)
 disk.wait_for_status(copy, "available")
 compute.create_volume_attachment(server, volume_id=copy.id)
 disk.wait_for_status(disk.get_volume(copy.id), "in-use")
-said = copy.id
+said = [snapshot.id, copy.id]
 """,
         **words,
     )
+    taken = blocks(f"snapshot-{snapshot}")
+    assert taken and taken == blocks(f"volume-{copy}")
+    still = taken & blocks(f"volume-{tryout['volume']}")
+    assert len(still) >= 256  # the MiB that isn't written any more; to what is, the disk has given other blocks
     first, second = map(int, lab.sh("tryout", f"python3 -c '{READ.format(device=device(copy))}'").split())
     lab.sh("tryout", "systemctl stop write")
     later, _ = map(int, lab.sh("tryout", f"python3 -c '{READ.format(device=device(tryout['volume']))}'").split())
@@ -169,26 +185,33 @@ said = copy.id
     script(lab, DETACH, **words)
 
 
-def test_slow_storage_is_a_knob(lab, tryout):
-    knob = settings.DIRECTORY / "slow.json"
-    knob.write_text(json.dumps({"snapshot": 4}))
-    try:
-        took = script(
-            lab,
-            """
+SLOWLY = """
 import time
-began = time.monotonic()
-snapshot = disk.create_snapshot(volume_id=volume, name="tryout")
-disk.wait_for_status(snapshot, "available")
-said = time.monotonic() - began
+def seconds(make, **of):
+    began = time.monotonic()
+    made = make(**of)
+    disk.wait_for_status(made, "available")
+    return made, time.monotonic() - began
+snapshot, took = seconds(disk.create_snapshot, volume_id=volume, name="tryout")
+said = [took]
+for of in ({"snapshot_id": snapshot.id}, {"source_volume_id": volume}):
+    copy, took = seconds(disk.create_volume, name="tryout-copy", size=2, **of)
+    said.append(took)
+    disk.delete_volume(copy)
+    disk.wait_for_delete(copy)
 disk.delete_snapshot(snapshot)
 disk.wait_for_delete(snapshot)
-""",
-            volume=tryout["volume"],
-        )
+"""
+
+
+def test_slow_storage_is_a_knob(lab, tryout):
+    knob = settings.DIRECTORY / "slow.json"
+    knob.write_text(json.dumps({"snapshot": 2, "clone": 4}))
+    try:
+        snapshot, of_snapshot, of_volume = script(lab, SLOWLY, volume=tryout["volume"])
     finally:
         knob.unlink()
-    assert took >= 4
+    assert snapshot >= 2 and min(of_snapshot, of_volume) >= 4
 
 
 def test_groups_are_enforced_before_a_server_s_own_firewall(lab, tryout):

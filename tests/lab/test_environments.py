@@ -74,29 +74,51 @@ def test_the_live_one_is_never_destroyed(lab):
     assert inventory(lab) == before
 
 
+# What is typed, with what the refusal has to say: all of it at once.
 REFUSED = {
-    "an unknown parameter": (["plan", "newidr", "vm_flavor=m1.large"], "vm_flavor"),
-    "no such source": (["plan", "newidr", "sources=nowhere"], "nowhere"),
-    "an image that isn't there": (["plan", "newidr", "vm_image=CentOS 7"], "CentOS 7"),
-    "networks that overlap": (["plan", "newidr", "idr_environment_analysis_subnet=192.168.1.0/24"], "overlaps"),
-    "an address that isn't ours": (["plan", "newidr", "address=198.51.100.99"], "198.51.100.99"),
-    "the address of the public": (["plan", "newidr", f"address={PUBLIC}"], PUBLIC),
-    "a name that can't be": (["plan", "New_IDR"], "New_IDR"),
-    "a server that isn't there": (["replace", "idr", "server=idr-proxi"], "idr-proxi"),
-    "a server that isn't dead": (["replace", "idr", "server=idr-omero"], "even_if=running"),
-    "another's confirmation": (["destroy", "newidr", "confirm=idr", "apply=True"], "confirm"),
-}
+    "what can't be declared": (
+        ["apply", "newidr", "vm_flavor=m1.large", "idr_environment_analysis_subnet=192.168.1.0/24", "apply=True"],
+        ["vm_flavor", "overlaps 192.168.1.0/24"],
+    ),
+    "what the cloud hasn't got, and sources that can't be": (
+        [
+            "apply", "newidr", "vm_image=CentOS 7", "address=198.51.100.99", "sources=newidr", "apply=True",
+            "idr_volume_omero_data_src=idr-database-db", "idr_volume_proxy_nginxcache_src=nowhere",
+        ],
+        [
+            "no image CentOS 7", "address=198.51.100.99: this project has no", "sources=newidr: is the target itself",
+            "is smaller than asked", "of the role database, not omero", "nowhere: this project has no",
+        ],
+    ),
+    "the address of the public": (
+        ["apply", "newidr", f"address={PUBLIC}", "apply=True"], [f"address={PUBLIC}: is on the port idr-proxy-idr"]
+    ),
+    "more than the project may have": (["apply", "vast", "apply=True"], ["quota of gigabytes: 41510 GB needed"]),
+    "a name that can't be": (["apply", "New_IDR", "apply=True"], ["New_IDR"]),
+    "a server that isn't there": (["replace", "idr", "server=idr-proxi", "apply=True"], ["idr-proxi"]),
+    "a server that isn't dead": (["replace", "idr", "server=idr-omero", "apply=True"], ["even_if=running"]),
+    "another's confirmation": (["destroy", "newidr", "confirm=idr", "apply=True"], ["confirm=newidr"]),
+}  # fmt: skip
+VAST = """
+servers:
+  ENV-proxy: {role: proxy, volumes: [{name: proxy-nginxcache, size_gb: 40000}]}
+"""
 
 
-@pytest.mark.parametrize("what", REFUSED)
-def test_what_cannot_be_is_said_in_a_line_and_changes_nothing(lab, what):
-    (function, *words), reason = REFUSED[what]
+def test_what_cannot_be_is_all_said_in_lines_and_changes_nothing(lab):
+    declared, wrong = "pillar/environments/vast.sls", {}
     before = inventory(lab)
-
-    code, answer = run(lab, function, *words)
-
-    assert code == 1
-    assert any(reason in problem for problem in answer["problems"]), answer
+    lab.outside("tee", declared, stdin=VAST)
+    try:
+        for what, (words, reasons) in REFUSED.items():
+            code, answer = run(lab, *words)
+            problems = answer.get("problems", [])
+            unsaid = [reason for reason in reasons if not any(reason in problem for problem in problems)]
+            if code != 1 or unsaid:
+                wrong[what] = code, unsaid, answer
+    finally:
+        lab.outside("rm", declared)
+    assert wrong == {}
     assert inventory(lab) == before
 
 
@@ -125,7 +147,7 @@ def newidr(lab, image):
         "rm -rf ~/.config/idr/newidr; cp -a ~/.config/idr/idr ~/.config/idr/newidr; rm ~/.config/idr/newidr/known_hosts"
     )
     lab.outside("sh", "-ec", site)
-    before = inventory(lab)
+    before, first = inventory(lab), rows(lab, "idr")
     load = Load(lab, image)
     try:
         code, answer = run(lab, "apply", "newidr", "sources=idr", "apply=True")
@@ -136,6 +158,8 @@ def newidr(lab, image):
     code, answer = run(lab, "destroy", "newidr", "confirm=newidr", "apply=True")
     assert code == 0, answer
     assert inventory(lab) == before
+    assert rows(lab, "idr") == first
+    assert lab.get("/webclient/userdata/?after=newidr").status == 200
 
 
 def test_the_first_one_served_without_a_failed_request(newidr):

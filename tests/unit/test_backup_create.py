@@ -1,6 +1,5 @@
 """`backup.create` as it's typed: over there from a checkout, by itself on the environment's own master."""
 
-import importlib.util
 import sys
 from contextlib import nullcontext
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from idr.backup import preparing, schedule, taking
 from idr.backup.model import CRASH, FAILED, GOOD, QUIESCED, BackupSet, Piece
 from idr.cloud import planning
 from tests import clouds
+from tests.runners import loaded
 from tests.tables import IDR, REPO
 
 NOW = datetime(2026, 11, 25, 3, tzinfo=UTC)
@@ -21,12 +21,7 @@ NOW = datetime(2026, 11, 25, 3, tzinfo=UTC)
 @pytest.fixture
 def runner(tmp_path):
     """The runner's module, with what Salt's loader gives it in a checkout."""
-    spec = importlib.util.spec_from_file_location("backup", REPO / "_runners/backup.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.__context__ = {}
-    module.__opts__ = {"sock_dir": str(tmp_path), "idr_record": str(tmp_path / "actions.jsonl")}
-    return module
+    return loaded("backup", tmp_path)
 
 
 @pytest.fixture

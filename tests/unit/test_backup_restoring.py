@@ -3,7 +3,6 @@
 import re
 from dataclasses import replace
 from types import SimpleNamespace
-from urllib.parse import unquote
 
 import pytest
 
@@ -15,6 +14,7 @@ from idr.cloud.making import Outcome
 from idr.errors import Refused
 from tests import clouds
 from tests.backups import NIGHT, USES, of_volumes, things
+from tests.neutron import Neutron
 from tests.unit.test_cloud_planning import IDR, complete
 
 SET = of_volumes(IDR)
@@ -405,35 +405,10 @@ def test_a_certificate_that_was_not_supplied_is_told_of_where_the_proxy_is_made(
     assert restoring.not_supplied(with_proxy, tmp_path) == []
 
 
-class Neutron:
-    """An environment's base group, whose revision goes up with every change."""
-
-    def __init__(self, description):
-        self.group = SimpleNamespace(
-            id="g-1", name="idr", description=description, created_at="2026-01-01T00:00:00Z", revision_number=1, tags=[]
-        )
-
-    def security_groups(self, name, project_id):
-        return [self.group]
-
-    def get_security_group(self, id_):
-        return self.group
-
-    def put(self, path):
-        self.group.tags = [unquote(path.rpartition("/")[2])]
-        return SimpleNamespace(status_code=200)
-
-    def delete(self, path):
-        self.group.tags = []
-        return SimpleNamespace(status_code=204)
-
-    def update_security_group(self, id_, if_revision, description):
-        assert if_revision == self.group.revision_number
-        self.group.description, self.group.revision_number = description, if_revision + 1
-
-
 def test_an_apply_of_it_holds_the_lock_under_its_own_name_and_plans_once_more_when_it_has_it(monkeypatch, tmp_path):
-    network = Neutron("IDR environment idr")
+    network = Neutron()
+    network.create_security_group("idr", "IDR environment idr")
+    [group] = network.kept.values()
     session = SimpleNamespace(get_project_id=lambda: "p")
     cloud = SimpleNamespace(network=network, calls=SimpleNamespace(total=7), session=session)
     enrolled = BACKED_UP
@@ -447,7 +422,7 @@ def test_an_apply_of_it_holds_the_lock_under_its_own_name_and_plans_once_more_wh
     monkeypatch.setattr(applying.host_keys, "bring", lambda *given: said.append(given[3]))
 
     def carry_out(cloud, plan, tell, held, look_first):
-        carried.append((plan, network.group.description))
+        carried.append((plan, group.description))
         states.append(clouds.after(states[-1], plan))
         return Outcome(list(plan.steps))
 
@@ -458,9 +433,9 @@ def test_an_apply_of_it_holds_the_lock_under_its_own_name_and_plans_once_more_wh
 
     [(plan, held)] = carried
     assert done.plan == plan and re.search(r"; unfinished \S+; held by \S+ since \S+ to restore$", held)
-    assert network.group.description == "IDR environment idr"
+    assert group.description == "IDR environment idr"
     assert [sorted(made) for made in said] == [["idr-database", "idr-omero"]]  # the servers whose host keys are new
-    network.group.description += "; held by eve@desk:1 since 2026-11-25T03:00:00.000Z to apply"
+    group.description += "; held by eve@desk:1 since 2026-11-25T03:00:00.000Z to apply"
     with pytest.raises(Refused) as refused:
         restoring.restore(Restore(EARLIER.id, None, frozenset({"live"})), "idr", {}, None, None, tmp_path, print)
     assert refused.value.problems[0].endswith(

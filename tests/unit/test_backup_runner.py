@@ -1,6 +1,5 @@
 """What is typed about backups beside `create`: plans with the command that does them, exit codes, what was done."""
 
-import importlib.util
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +14,7 @@ from idr.cloud.model import Plan, Step
 from idr.errors import Refused
 from tests import clouds
 from tests.backups import backup_set, facts
-from tests.tables import REPO
+from tests.runners import loaded
 from tests.unit.test_backup_listing import OUTPUTTER, group
 
 TODAY = datetime.now(UTC).replace(microsecond=0)
@@ -25,11 +24,7 @@ NEW, OLD = backup_set(TODAY - timedelta(hours=1)), backup_set(TODAY - timedelta(
 @pytest.fixture
 def runner(tmp_path, monkeypatch):
     """The runner's module as Salt's loader makes it, on a project with one set of today and one of last year."""
-    spec = importlib.util.spec_from_file_location("backup", REPO / "_runners/backup.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.__context__ = {}
-    module.__opts__ = {"sock_dir": str(tmp_path), "idr_record": str(tmp_path / "actions.jsonl")}
+    module = loaded("backup", tmp_path)
     module.seen = facts(NEW, OLD)
     access = SimpleNamespace(application_credential_access_rules=None)
     cloud = SimpleNamespace(session=SimpleNamespace(auth=SimpleNamespace(get_access=lambda _: access)))

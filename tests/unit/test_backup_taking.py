@@ -15,8 +15,8 @@ from idr.cloud import inventory, lock, making, mark, planning
 from idr.cloud.model import Thing
 from idr.errors import IdrError, Refused
 from tests import clouds
+from tests.neutron import Neutron
 from tests.tables import IDR
-from tests.unit.test_cloud_lock import Neutron
 
 USES = ("omero-data", "database-db", "proxy-nginxcache", "a-omero-data", "a-database-db", "a-dockermanager-data")
 REQUIRED = USES[:2]

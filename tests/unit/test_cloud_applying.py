@@ -1,7 +1,6 @@
 """An apply that ends half-way is gone on with by typing it again, and what's whole isn't taken back."""
 
 from types import SimpleNamespace
-from urllib.parse import unquote
 
 import pytest
 
@@ -9,6 +8,7 @@ from idr.cloud import applying, enrolled, lock
 from idr.cloud.making import Outcome
 from idr.errors import Refused
 from tests import clouds
+from tests.neutron import PROJECT, Neutron
 
 RECORD = "IDR environment newidr, made by run-1"
 DEPLOY = {"named": None, "even_if": None}
@@ -18,18 +18,16 @@ class Cloud:
     """A cloud of which there's one environment or none, and the operator's side of it."""
 
     def __init__(self, monkeypatch):
-        self.calls, self.compute, self.network = SimpleNamespace(total=7), self, self
-        self.session = SimpleNamespace(get_project_id=lambda: "p")
+        self.calls, self.compute, self.network = SimpleNamespace(total=7), self, Neutron()
+        self.session = SimpleNamespace(get_project_id=lambda: PROJECT)
         self.facts, self.enrols, self.brought, self.replaced = clouds.blank(), True, [], []
-        self.record = SimpleNamespace(
-            id="g-0", name="newidr", description=RECORD, created_at="2026-01-01T00:00:00Z", revision_number=1, tags=[]
-        )
+        self.network.create_security_group("newidr", RECORD)
         for where, name, how in (
             (applying, "connect", lambda name: self),
             (applying.wanted, "read", lambda name, given=None: clouds.wanted()),
             (applying, "facts", lambda *_, **__: self.facts),
             (enrolled, "facts", lambda _: self.facts),
-            (applying, "unfinished", lambda *_: lock.record(self.record.description).unfinished),
+            (applying, "unfinished", lambda *_: lock.record(self.record).unfinished),
             (applying, "carry_out", self.carry_out),
             (applying.host_keys, "bring", lambda *given: self.brought.append(sorted(given[3]))),
             (applying.enrol, "enrol", self.enrol),
@@ -37,22 +35,11 @@ class Cloud:
         ):
             monkeypatch.setattr(where, name, how)
 
-    def security_groups(self, name, project_id):
-        return [self.record]
-
-    def get_security_group(self, id_):
-        return self.record
-
-    def put(self, path):
-        self.record.tags = [unquote(path.rpartition("/")[2])]
-        return SimpleNamespace(status_code=200)
-
-    def delete(self, path):
-        self.record.tags = []
-        return SimpleNamespace(status_code=204)
-
-    def update_security_group(self, id_, if_revision, description):
-        self.record.description = description
+    @property
+    def record(self):
+        """What is written down of the environment."""
+        [description] = self.network.descriptions
+        return description
 
     def set_server_metadata(self, id_, **said):
         server = clouds.find_id(self.facts, "server", id_)
@@ -90,7 +77,7 @@ def test_what_is_made_in_the_cloud_is_finished_although_enrolment_fails(cloud):
     with pytest.raises(Refused):
         cloud.apply()
 
-    assert cloud.record.description == RECORD
+    assert cloud.record == RECORD
 
 
 def test_servers_are_new_to_every_apply_until_one_has_enrolled_them(cloud):
@@ -112,7 +99,7 @@ def test_a_replaced_server_alone_is_new_and_typed_again_it_is_gone_on_with(cloud
     with pytest.raises(Refused):
         cloud.replace("newidr-omero", even_if="running")
     made = clouds.find(cloud.facts, "server", "newidr-omero")
-    assert cloud.record.description == RECORD
+    assert cloud.record == RECORD
 
     cloud.enrols = True
     cloud.replace("newidr-omero")

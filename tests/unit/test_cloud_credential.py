@@ -5,6 +5,8 @@ import re
 from types import SimpleNamespace
 
 import pytest
+from keystoneauth1.exceptions import ConnectFailure
+from openstack.exceptions import ConflictException
 
 from idr import on_server
 from idr.cloud import credential
@@ -245,3 +247,30 @@ def test_everything_that_keeps_it_from_being_made_is_told_together():
     assert "--unrestricted" in restricted.problems()[0]
     assert restricted.unfit("c1", lambda: there("c1")) == ""
     assert giver(own={"id": "own", "restricted": False}).problems() == []
+
+
+class Killed(BaseException):
+    """What ends a run without its being able to say or do anything more."""
+
+
+@pytest.mark.parametrize("call", ["delete_application_credential", "post"])
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("error", [Killed, ConnectFailure, ConflictException])
+def test_a_run_that_ended_at_any_call_is_mended_by_the_next(tried, call, moment, error):
+    cloud = Cloud(there("old"), there("other", name="idr-master", description="IDR environment idr"))
+    whole = getattr(cloud, call)
+
+    def ends(*given, **named):
+        if moment == "after":
+            whole(*given, **named)
+        raise error
+
+    setattr(cloud, call, ends)
+    with pytest.raises(Killed if error is Killed else IdrError):
+        credential.Giver(cloud, "newidr", "idr").make()
+    setattr(cloud, call, whole)
+
+    [(text, _)] = credential.Giver(cloud, "newidr", "idr").make().values()
+
+    id_ = json.loads(text)["clouds"]["idr"]["auth"]["application_credential_id"]
+    assert set(cloud.there) == {id_, "other"}

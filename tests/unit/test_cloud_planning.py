@@ -150,13 +150,14 @@ def interrupted(plan, facts, count):
     return clouds.after(facts, replace(plan, steps=plan.steps[:count]))
 
 
-def test_a_run_that_was_cut_off_at_any_step_is_gone_on_with_and_nothing_is_made_twice():
-    wanted = clouds.wanted(sources="sources:idr")
-    plan = planned(wanted, IDR)
-    whole = clouds.after(IDR, plan)
+@pytest.mark.parametrize(("there", "sources"), [(IDR, "sources:idr"), (clouds.blank(), "")], ids=["second", "first"])
+def test_a_run_that_was_cut_off_at_any_step_is_gone_on_with_and_nothing_is_made_twice(there, sources):
+    wanted = clouds.wanted(sources=sources)
+    plan = planned(wanted, there)
+    whole = clouds.after(there, plan)
 
     for count in range(len(plan.steps) + 1):
-        facts = interrupted(plan, IDR, count)
+        facts = interrupted(plan, there, count)
         second = planned(wanted, facts, "run-3")
         assert not second.problems, (count, second.problems)
         done = clouds.after(facts, second)
@@ -164,6 +165,7 @@ def test_a_run_that_was_cut_off_at_any_step_is_gone_on_with_and_nothing_is_made_
         assert not done.all("snapshot")
         for kind in ("network", "subnet", "router", "group", "port", "server", "volume", "address", "interface"):
             assert sorted(it.name for it in done.all(kind)) == sorted(it.name for it in whole.all(kind)), count
+        assert [it.what["tags"] for it in done.all("address")] == [it.what["tags"] for it in whole.all("address")]
 
 
 def test_what_a_run_that_was_cut_off_left_in_the_making_is_waited_for():

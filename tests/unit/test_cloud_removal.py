@@ -1,6 +1,5 @@
 """What goes with an environment, and how carefully."""
 
-import importlib.util
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -8,7 +7,7 @@ import pytest
 
 from idr.cloud import destroying, planning, removal
 from tests import backups, clouds
-from tests.tables import REPO
+from tests.runners import loaded
 from tests.unit.test_cloud_planning import BOTH, IDR
 
 
@@ -210,11 +209,7 @@ def test_one_in_whose_network_somebody_else_has_a_port(owner, keeps):
 @pytest.fixture
 def runner(tmp_path, monkeypatch):
     """The runner `environment` as Salt's loader makes it, before a cloud that nothing can be asked or told."""
-    spec = importlib.util.spec_from_file_location("environment", REPO / "_runners/environment.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.__context__ = {}
-    module.__opts__ = {"sock_dir": str(tmp_path), "idr_record": str(tmp_path / "actions.jsonl")}
+    module = loaded("environment", tmp_path)
     monkeypatch.setattr(destroying.wanted, "read", lambda name: clouds.wanted(name))
     monkeypatch.setattr(destroying, "connect", lambda name: SimpleNamespace())
     monkeypatch.setattr(destroying.credential, "named", lambda *_: [])

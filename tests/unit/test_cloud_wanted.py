@@ -5,8 +5,10 @@ import re
 import pytest
 import yaml
 
-from idr.cloud import wanted
+from idr.cloud import planning, wanted
+from idr.cloud.model import Thing
 from idr.errors import Refused
+from tests import clouds
 from tests.clouds import KEY
 from tests.tables import REPO, cases
 
@@ -86,6 +88,41 @@ def test_an_environments_servers_are_laid_over_the_defaults(place):
         "newidr-a-database", "newidr-a-dockermanager",
     ]  # fmt: skip
     assert [it.size_gb for it in found.volumes if it.use == "omero2-data"] == [9]
+
+
+def test_a_second_omero_and_a_management_server_are_pillar_and_are_planned_like_any_other(place):
+    flavors = (Thing("flavor", it, it, what={"ram": 8192, "vcpus": 4, "disk": 80}) for it in ("m1.medium", "m1.xlarge"))
+    cloud = clouds.added(clouds.blank(), *flavors)
+    there = clouds.after(cloud, planning.plan(read(place), cloud, "run-1"))
+    volumes = [{"name": "omero2-data", "size_gb": 500}]
+    more = {
+        "ENV-omero2": {"role": "omero", "flavour": "vm_flavour_large", "volumes": volumes},
+        "ENV-management": {"role": "management", "flavour": "vm_flavour_medium"},
+    }
+    larger = read(place, {"idr_volume_omero2_data_src": "newidr-omero-data"}, {"servers": more})
+
+    plan = planning.plan(larger, there, "run-2")
+
+    assert not plan.problems
+    assert sorted(map(str, plan.steps)) == [
+        "make attachment newidr-omero2-data",
+        "make port newidr-management-newidr",
+        "make port newidr-omero2-newidr",
+        "make server newidr-management",
+        "make server newidr-omero2",
+        "make snapshot newidr-clone-of-newidr-omero-data",
+        "make volume newidr-omero2-data",
+        "remove snapshot newidr-clone-of-newidr-omero-data",
+    ]
+    made = {step.name: step.what for step in plan.steps if step.verb == "make"}
+    assert (made["newidr-omero2"]["flavor_id"], made["newidr-management"]["flavor_id"]) == ("m1.xlarge", "m1.medium")
+    assert made["newidr-omero2"]["metadata"]["idr_role"] == "omero"
+    groups = {group.id: group.name for group in there.all("group")}
+    for port in ("newidr-omero2-newidr", "newidr-management-newidr"):
+        assert [groups[id_] for id_ in made[port]["security_group_ids"]] == ["newidr"]
+    assert planning.plan(larger, clouds.after(there, plan), "run-3").steps == ()
+    from_nothing = planning.plan(read(place), cloud, "run-1")
+    assert len([step for step in from_nothing.steps if step.kind == "server"]) == 8
 
 
 def test_sources_are_of_every_volume_that_nothing_else_is_said_of(place):

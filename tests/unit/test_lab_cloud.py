@@ -47,13 +47,32 @@ def test_the_first_rule_that_is_not_used_up_applies(state):
     assert state.hits == [1, 2]
 
 
+def test_rules_of_each_call_are_what_it_meets_one_after_another(state):
+    paths = ("/servers$", "/flavors$")
+    given(state, *({"path": path, "answer": answer, "times": 1} for path in paths for answer in ("reset", 503)))
+    met = [
+        [state.met("nova", "GET", f"/v2.1{path.rstrip('$')}").get("answer") for path in (*paths, *paths)]
+        for _ in range(2)
+    ]
+    assert met == [["reset", "reset", 503, 503], [None, None, None, None]]
+    assert state.hits == [1, 1, 1, 1]
+
+
 def test_calls_are_counted_without_their_query(state):
     for path in ("/v2.1/servers?limit=1", "/v2.1/servers", "/v2.1/flavors"):
         state.met("nova", "GET", path)
     assert state.calls == {("nova", "GET", "/v2.1/servers"): 2, ("nova", "GET", "/v2.1/flavors"): 1}
 
 
-@pytest.mark.parametrize("rule", [{"servce": "nova"}, {"answer": "refused"}, {"answer": "refused", "service": "heat"}])
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"servce": "nova"},
+        {"answer": "refused"},
+        {"answer": "refused", "service": "heat"},
+        {"answer": "reset", "closed": 1},
+    ],
+)
 def test_what_is_no_rule_is_refused(state, rule):
     assert "not a rule" in state.answer({"rules": [rule]})["refused"]
 
@@ -143,6 +162,39 @@ def test_a_refused_connection(state, api):
         http.client.HTTPConnection("127.0.0.5", port, timeout=5).connect()
     state.answer({"rules": []})
     assert post(port) == (201, b"made")
+
+
+def test_a_call_that_is_refused_closes_the_port_for_a_while(state, api):
+    """And cuts connections that are open: a client that has another one would try again by it, and not be refused."""
+    port, had = api
+    given(state, {"method": "POST", "times": 1, "answer": "refused", "closed": 0.5})
+    kept = http.client.HTTPConnection("127.0.0.5", port, timeout=5)
+    kept.connect()
+    until(lambda: len(state.idle) == 1)
+    assert post(port) is None
+    assert kept.sock.recv(1) == b""
+    with pytest.raises(ConnectionRefusedError):
+        http.client.HTTPConnection("127.0.0.5", port, timeout=5).connect()
+    until(lambda: "nova" in state.ports)
+    assert post(port) == (201, b"made")
+    assert had == [b"a server"] and state.hits == [1]
+
+
+def test_a_port_that_a_rule_closes_stays_closed_whatever_a_call_closed_it_for(state, api):
+    port, _ = api
+    state.close_for("nova", 0.2)
+    state.answer({"rules": [{"service": "nova", "answer": "refused"}]})
+    opened = state.opens["nova"]
+    until(lambda: time.monotonic() > opened + 0.1)
+    with pytest.raises(ConnectionRefusedError):
+        http.client.HTTPConnection("127.0.0.5", port, timeout=5).connect()
+
+
+def until(what):
+    end = time.monotonic() + 10
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("service", config.FILES)

@@ -1,6 +1,5 @@
 """`omero.upgrade_database` as it's typed: what it refuses, and what is asked of the server when it's done."""
 
-import importlib.util
 import json
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
@@ -14,8 +13,9 @@ from idr.backup.model import FAILED, PARTIAL
 from idr.cloud import live, lock, mark, planning
 from tests import clouds
 from tests.backups import USES, backup_set, things
-from tests.tables import IDR, REPO
-from tests.unit.test_cloud_lock import Neutron
+from tests.neutron import Neutron
+from tests.runners import loaded
+from tests.tables import IDR
 
 TODAY = datetime.now(UTC).replace(microsecond=0)
 FRESH = backup_set(TODAY - timedelta(hours=2))
@@ -54,11 +54,7 @@ class Servers:
 @pytest.fixture
 def master(tmp_path, monkeypatch):
     """The runner's module on the master of `idr`, which isn't live and has a fresh set, and whose server may."""
-    spec = importlib.util.spec_from_file_location("omero", REPO / "_runners/omero.py")
-    runner = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(runner)
-    runner.__context__ = {}
-    runner.__opts__ = {"sock_dir": str(tmp_path), "idr_record": str(tmp_path / "actions.jsonl")}
+    runner = loaded("omero", tmp_path)
     runner.__opts__["idr_environment"] = "idr"
     network = Neutron()
     network.create_security_group("idr", mark.description("idr", "run-0"))

@@ -61,33 +61,33 @@ def get_through(lab, command):
 
 
 def broken(answer):
-    """What the refusal says to type where a run that is dead has the lock."""
-    return re.findall(r"break_lock=[^\s\"'\\]+", json.dumps(answer))[:1]
+    """What the refusal says to type, at its end, where a run that is dead has the lock."""
+    return re.findall(r"break_lock=[^\s\"'\\]+", json.dumps(answer))[-1:]
 
 
 def killed_at(lab, command, calls, how):
     """
     Type a command and kill it at the first of these calls that it makes: those it met, and what the next one has to
-    say to break its lock. Without any it goes through.
+    say to break its lock. Without any it goes through, or is refused for the lock of an earlier one.
 
     how:  one of KILLS
     """
     rules([(call, how) for call in calls])
-    typed = threading.Thread(target=type_in, args=(lab, *command))
+    said = []
+    typed = threading.Thread(target=lambda: said.append(type_in(lab, *command)))
     typed.start()
     while typed.is_alive() and not any(faults.hits()):
         time.sleep(0.1)
-    met, more = [call for call, hit in zip(calls, faults.hits(), strict=True) if hit], []
+    met = [call for call, hit in zip(calls, faults.hits(), strict=True) if hit]
     if met:
         words = f"salt-run.* environment.{command[0]} {command[1]} "
         pid = lab.exec("seat", "pgrep", "-n", "-f", words).stdout.strip()
         lab.exec("seat", "kill", "-KILL", pid)
-        more = [f"break_lock=operator@seat:{pid}"]
     typed.join()
     faults.rules()
-    return met, more
+    return met, [f"break_lock=operator@seat:{pid}"] if met else broken(said)
 
 
 def type_in(lab, function, *words):
-    """A command whose end is nobody's interest, as it's killed."""
-    lab.outside(".venv/bin/salt-run", f"environment.{function}", *words, check=False, seconds=900)
+    """What a command says that may end in any way, as it's killed."""
+    return lab.outside(".venv/bin/salt-run", f"environment.{function}", *words, check=False, seconds=900).stdout

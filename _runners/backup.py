@@ -1,12 +1,25 @@
 """What an operator types about backups."""
 
+import json
 import shlex
 import time
 from datetime import UTC, datetime
 
 from idr import at_master, on_server, outcome, table
 from idr.asking import asking
-from idr.backup import keeping, listing, manifest, metrics, project, pruning, restoring, schedule, taking
+from idr.backup import (
+    bringing,
+    files,
+    keeping,
+    listing,
+    manifest,
+    metrics,
+    project,
+    pruning,
+    restoring,
+    schedule,
+    taking,
+)
 from idr.backup import status as standing
 from idr.backup.model import FAILED
 from idr.cloud import live, telling, wanted
@@ -206,6 +219,7 @@ def restore(
     set,
     into,
     apply=False,
+    file=None,
     volumes=None,
     even_if=None,
     deploy=True,
@@ -219,6 +233,9 @@ def restore(
 
     set:         its id, as ``backup.list`` tells it
     into:        the environment's name; the set may be another's
+    file:        files or folders, as they are on the server, comma-separated or a list: only these are brought back,
+                 into a new folder beside what is there. ``volumes`` then tells which one is meant, production's unless
+                 given
     volumes:     what is to come from the set although it's there, comma-separated; what can't be made again,
                  ``omero-data,database-db``, unless given. What isn't there comes from the set in any case
     even_if:     ``live`` to make a live environment's servers anew, ``mismatch`` for one of omero-data and database-db
@@ -242,11 +259,18 @@ def restore(
         salt-run backup.restore idr-20261125T030000Z into=idr
         salt-run backup.restore idr-20261125T030000Z into=idr apply=True
         salt-run backup.restore idr-20261125T030000Z into=idr volumes=a-omero-data,a-database-db apply=True
+        salt-run backup.restore idr-20261125T030000Z into=idr file=/data/OMERO/Files/12 apply=True
     """
     if __opts__.get("idr_environment"):
         raise Refused(["a master's credential makes and removes no servers or volumes: type it in a checkout of yours"])
-    words = frozenset(even_if.split(",") if even_if else ())
     uses = tuple(volumes.split(",")) if volumes else None
+    if file is not None:
+        others = {"even_if": even_if, "deploy": None if deploy else False, "commit": commit} | given
+        problems = [f"{key}: means nothing with file=" for key, value in others.items() if value is not None]
+        if problems:
+            raise Refused(problems)
+        return _files(files.Files(set, _paths(file), uses), into, apply, break_lock, folder_of(into, site))
+    words = frozenset(even_if.split(",") if even_if else ())
     asked, folder = restoring.Restore(set, uses, words - {"failing"}), folder_of(into, site)
     if not apply:
         typed = {"volumes": volumes, "even_if": even_if, "deploy": None if deploy else False} | given
@@ -295,6 +319,24 @@ def status(env, textfile=None, cloud=None, **kwargs):
         told["retcode"] = 1  # of the shell; that of an orchestration is in the context
         __context__["retcode"] = 1
     return {"data": told, "outputter": "backup"}
+
+
+def _paths(file):
+    return tuple(file) if isinstance(file, list) else tuple(str(file).split(","))
+
+
+def _files(asked, env, apply, broken, folder):
+    """Single files brought back, or a plan of that."""
+    paths = [str(path) for path in asked.paths]
+    said = [f"file={json.dumps(paths) if any(',' in path for path in paths) else ','.join(paths)}"]
+    said += [f"volumes={','.join(asked.volumes)}"] if asked.volumes else []
+    if not apply:
+        plan = bringing.plan(asked, env)
+        how = shlex.join(["salt-run", "backup.restore", asked.set, f"into={env}", *said, "apply=True"])
+        return _planned([plan], telling.lines(plan), how)
+    typed = shlex.join(["backup.restore", asked.set, *said])
+    brought = bringing.bring(asked, env, broken, folder, typed, milestones(__opts__, "backup/restore"))
+    return {"result": True, "comment": f"of {asked.set}, brought back beside what is there", "restored": brought}
 
 
 def _look(env, cloud):

@@ -234,8 +234,7 @@ def restore(
     set:         its id, as ``backup.list`` tells it
     into:        the environment's name; the set may be another's
     file:        files or folders, as they are on the server, comma-separated or a list: only these are brought back,
-                 into a new folder beside what is there. ``volumes`` then tells which one is meant, production's unless
-                 given
+                 into a new folder beside what is there; of production's volume, or of the one that ``volumes`` names
     volumes:     what is to come from the set although it's there, comma-separated; what can't be made again,
                  ``omero-data,database-db``, unless given. What isn't there comes from the set in any case
     even_if:     ``live`` to make a live environment's servers anew, ``mismatch`` for one of omero-data and database-db
@@ -263,14 +262,17 @@ def restore(
     """
     if __opts__.get("idr_environment"):
         raise Refused(["a master's credential makes and removes no servers or volumes: type it in a checkout of yours"])
-    uses = tuple(volumes.split(",")) if volumes else None
     if file is not None:
         others = {"even_if": even_if, "deploy": None if deploy else False, "commit": commit} | given
         problems = [f"{key}: means nothing with file=" for key, value in others.items() if value is not None]
         if problems:
             raise Refused(problems)
-        return _files(files.Files(set, _paths(file), uses), into, apply, break_lock, folder_of(into, site))
+        paths = tuple(file) if isinstance(file, list) else tuple(str(file).split(","))
+        return _files(
+            files.Files(set, paths, str(volumes or files.USUAL)), into, apply, break_lock, folder_of(into, site)
+        )
     words = frozenset(even_if.split(",") if even_if else ())
+    uses = tuple(volumes.split(",")) if volumes else None
     asked, folder = restoring.Restore(set, uses, words - {"failing"}), folder_of(into, site)
     if not apply:
         typed = {"volumes": volumes, "even_if": even_if, "deploy": None if deploy else False} | given
@@ -321,15 +323,11 @@ def status(env, textfile=None, cloud=None, **kwargs):
     return {"data": told, "outputter": "backup"}
 
 
-def _paths(file):
-    return tuple(file) if isinstance(file, list) else tuple(str(file).split(","))
-
-
 def _files(asked, env, apply, broken, folder):
     """Single files brought back, or a plan of that."""
     paths = [str(path) for path in asked.paths]
     said = [f"file={json.dumps(paths) if any(',' in path for path in paths) else ','.join(paths)}"]
-    said += [f"volumes={','.join(asked.volumes)}"] if asked.volumes else []
+    said += [f"volumes={asked.use}"] if asked.use != files.USUAL else []
     if not apply:
         plan = bringing.plan(asked, env)
         how = shlex.join(["salt-run", "backup.restore", asked.set, f"into={env}", *said, "apply=True"])

@@ -1,6 +1,6 @@
 """
-Single files of a backup set brought back, as `files` plans it: clones of its snapshots are attached to the servers, the
-files are copied over there (idr/files_on_server.py), and the clones go again, whatever happened.
+Single files of a backup set brought back, as `files` plans it: a clone of its snapshot is attached to the server, they
+are copied over there (idr/files_on_server.py), and the clone goes again, whatever happened.
 
 No clone is detached before its server has said that nothing is mounted any more.
 """
@@ -74,7 +74,7 @@ class _Run:
 
     def all(self, it):
         """Bring all of it; returns where it is."""
-        self._servers_are_ready(it)
+        self._server_is_ready(it)
         left = self._clear()
         if left:
             raise Refused(left, "stopped: what an earlier run left couldn't be cleared away, and nothing was copied")
@@ -90,16 +90,10 @@ class _Run:
             raise Refused(left, f"{', '.join(brought)}: there, but what they came from goes with the next run only")
         return brought
 
-    def _servers_are_ready(self, it):
-        problems = []
-        for lot in it.lots.values():
-            try:
-                said = self._do(lot.server.name, "ready", {"mount": lot.mount, "live": lot.live.id})
-                problems += [f"{lot.server.name}: {why}" for why in said]
-            except IdrError as error:
-                problems.append(str(error))
-        if problems:
-            raise Refused(problems)
+    def _server_is_ready(self, it):
+        said = self._do(it.server.name, "ready", {"mount": files.MOUNT, "live": it.live.id})
+        if said:
+            raise Refused(f"{it.server.name}: {why}" for why in said)
 
     def _make(self, it):
         steps = tuple(step for step in it.plan.steps if step.verb == "make")
@@ -108,32 +102,23 @@ class _Run:
             raise Refused(outcome.problems, "stopped, nothing was copied")
 
     def _copy(self, it):
-        made = {clone.name: clone.id for clone in files.clones(inventory.facts(self.cloud), self.name)}
+        server = it.server.name
+        [clone] = [it for it in files.clones(inventory.facts(self.cloud), self.name) if it.what["attachments"]]
         asked = {
-            clone: {
-                "set": it.set,
-                "clone": made[clone],
-                "live": lot.live.id,
-                "mount": lot.mount,
-                "folder": it.folder,
-                "paths": lot.paths,
-            }
-            for clone, lot in it.lots.items()
+            "set": it.set,
+            "clone": clone.id,
+            "live": it.live.id,
+            "mount": files.MOUNT,
+            "folder": it.folder,
+            "paths": it.paths,
         }
-        problems, size = [], 0
-        for clone, lot in it.lots.items():
-            self.tell(f"{lot.server.name}: looks at what is asked for")
-            found = self._followed(lot.server.name, "look", asked[clone], "looks")
-            problems += [f"{lot.server.name}: {why}" for why in found["problems"]]
-            size += found["bytes"]
-            self.tell(f"{lot.server.name}: {found['entries']} files and folders, {found['bytes'] / 1e9:.2f} GB")
-        if problems:
-            raise Refused(problems, "refused, nothing was copied")
-        brought = []
-        for clone, lot in it.lots.items():
-            folder = self._followed(lot.server.name, "bring", asked[clone], "copies")["folder"]
-            brought += [f"{lot.server.name}:{folder}/{path}" for path in lot.paths]
-        return brought
+        self.tell(f"{server}: looks at what is asked for")
+        found = self._followed(server, "look", asked, "looks")
+        if found["problems"]:
+            raise Refused([f"{server}: {why}" for why in found["problems"]], "refused, nothing was copied")
+        self.tell(f"{server}: copies {found['entries']} files and folders, {found['bytes'] / 1e9:.2f} GB")
+        folder = self._followed(server, "bring", asked, "copies")["folder"]
+        return [f"{server}:{folder}/{path}" for path in it.paths]
 
     def _followed(self, server, deed, asked, does):
         """What a deed in its unit on a server returned; meanwhile it's told how far it is."""
@@ -171,8 +156,8 @@ class _Run:
         on = [each["server_id"] for each in clone.what["attachments"]]
         for server in seen.of(self.name, "server"):
             if server.id in on and server.what["status"] == "ACTIVE":
-                mount, folder = files.mount_of(said["idr_files_of"]), files.folder_of(said["idr_set"], clone.run)
-                asked = {"set": said["idr_set"], "clone": clone.id, "mount": mount, "folder": folder}
+                folder = files.folder_of(said["idr_set"], clone.run)
+                asked = {"set": said["idr_set"], "clone": clone.id, "mount": files.MOUNT, "folder": folder}
                 self._patiently(server.name, "end", asked)
 
     def _patiently(self, server, deed, asked):

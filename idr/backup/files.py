@@ -1,6 +1,6 @@
 """
 Single files of a backup set that are to be brought back into a new folder on the volume that they were on, beside what
-is there and never over it: which clones that takes, on which servers, what keeps it from being done. Pure functions.
+is there and never over it: by which clone, on which server, and what keeps it from being done. Pure functions.
 
 A clone says what it's for by its metadata, so that the next run finds what a killed one left.
 """
@@ -9,45 +9,40 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from idr import topology
-from idr.backup import listing, manifest
-from idr.backup.model import PRODUCTION, UNUSABLE, Piece
+from idr.backup import manifest
+from idr.backup.model import UNUSABLE
 from idr.backup.preparing import without_record
 from idr.cloud import checks, mark
 from idr.cloud.model import Plan, Ref, Step, Thing
 from idr.errors import Refused
 
 FILES = "files"  # what such a clone is made for: its idr_temporary
-MOUNTS = {topology.ROLES[role][1] for role in ("omero", "dockermanager")}  # where single files are of any use
+MOUNT = topology.ROLES["omero"][1]  # where single files are of any use; Docker's volume is mounted there, too
 DATABASE = topology.ROLES["database"][1]
+USUAL = "omero-data"  # the volume that is meant where none is named: the others on MOUNT are clones of it, or Docker's
 
 
 @dataclass(frozen=True)
 class Files:
-    """What is asked for: PATHS as they are on a server, of the SET with that id; VOLUMES are those that are meant."""
+    """What is asked for: PATHS as they are on a server, on the volume of that USE of the SET with that id."""
 
     set: str
     paths: tuple[str, ...]
-    volumes: tuple[str, ...] | None = None
-
-
-@dataclass(frozen=True)
-class Lot:
-    """What is of one volume of the set: PATHS below MOUNT; SERVER and LIVE are what the environment has there now."""
-
-    piece: Piece
-    mount: str
-    server: Thing
-    live: Thing
-    paths: tuple[str, ...]
+    use: str = USUAL
 
 
 @dataclass(frozen=True)
 class Coming:
-    """Lots by the names of the clones that they come from, the FOLDER that each is brought into, the PLAN of it all."""
+    """
+    Files that are to be brought back: PATHS below MOUNT, into FOLDER there. SERVER and LIVE are what the environment
+    has there now, both None where PLAN has problems.
+    """
 
     set: str
-    lots: dict[str, Lot]
+    paths: tuple[str, ...]
     folder: str
+    server: Thing | None
+    live: Thing | None
     plan: Plan
 
 
@@ -62,30 +57,25 @@ def coming(asked, facts, name, run):
         raise Refused([f"{asked.set}: no backup set of this project; salt-run backup.list tells which there are"])
     problems = [f"{backup.id}: {why}" for why in backup.problems]
     problems += [f"{backup.id}: {UNUSABLE[backup.phase]}"] if backup.phase in UNUSABLE else []
-    paths, wrong = _of_pieces(asked, backup)
-    problems += wrong
-    lots = []
-    for piece, (mount, below) in paths.items():
-        server, live, wrong = _there(facts, name, piece.use)
-        problems += wrong
-        lots += [] if wrong else [Lot(piece, mount, server, live, below)]
-    problems += without_record(facts, name)
+    problems += [f"file: {path}: {why}" for path in asked.paths if (why := _wrong(path))]
+    problems += [] if asked.paths else ["file: say which"]
+    piece, wrong = _piece(backup, asked.use)
+    server, live, missing = _there(facts, name, asked.use) if piece else (None, None, [])
+    problems += [*wrong, *missing, *without_record(facts, name)]
     folder = folder_of(backup.id, run)
-    made = {f"{name}-{lot.piece.use}-{FILES}-{run}": lot for lot in lots}
-    steps = [*clearing(facts, name).steps]
-    for clone, lot in made.items():
-        steps += _steps(clone, lot, mark.metadata(name, run, temporary=FILES, set=backup.id, files_of=lot.piece.use))
-    needed = {"volumes": len(lots), "gigabytes": sum(lot.piece.size_gb for lot in lots)}
-    notes = [
-        f"{lot.mount}/{path}: to {lot.server.name}, into {lot.mount}/{folder}" for lot in lots for path in lot.paths
-    ]
-    notes.append(
-        f"{backup.id} is of {backup.taken:%Y-%m-%d %H:%M} UTC, {listing.consistency(backup)}. Whether these are in it, "
-        f"and whether there's room, is looked at before anything is copied; the clone goes in the end"
+    if problems:
+        return Coming(backup.id, (), folder, None, None, Plan(name, (), problems=tuple(dict.fromkeys(problems))))
+    paths = _outermost(str(Path(path).relative_to(MOUNT)) for path in asked.paths)
+    steps = (*clearing(facts, name).steps, *_steps(name, backup, piece, server, run))
+    notes = (
+        *(f"{MOUNT}/{path}: to {server.name}, into {MOUNT}/{folder}" for path in paths),
+        f"{backup.id} is of {backup.taken:%Y-%m-%d %H:%M} UTC, its {piece.use} {piece.consistency}. Whether these are "
+        f"in it, and whether there's room, is looked at before anything is copied; the clone goes in the end",
     )
-    problems += checks.shortages(needed, facts)
-    plan = Plan(name, tuple(steps), (), tuple(dict.fromkeys(problems)), tuple(notes), needed, _free(needed, facts))
-    return Coming(backup.id, made, folder, plan)
+    needed = {"volumes": 1, "gigabytes": piece.size_gb}
+    short = tuple(checks.shortages(needed, facts))
+    plan = Plan(name, steps, (), short, notes, needed, _free(needed, facts))
+    return Coming(backup.id, paths, folder, server, live, plan)
 
 
 def clones(facts, name):
@@ -108,32 +98,6 @@ def _free(needed, facts):
     return {name: max(limit - used, 0) for name, (limit, used) in quotas.items() if limit >= 0}
 
 
-def _of_pieces(asked, backup):
-    """Which of the set's volumes each path is on: ``({piece: (mount, paths below it)}, problems)``."""
-    found, problems = {}, []
-    pieces = {piece.use: piece for piece in backup.pieces}
-    for use in asked.volumes or ():
-        if use not in pieces:
-            problems.append(f"volumes: {backup.id} has no {use}; it has {', '.join(pieces)}")
-    for path in dict.fromkeys(asked.paths):
-        wrong, mount = _wrong(path), _mount_above(path)
-        if not wrong:
-            of = [it for it in pieces.values() if mount_of(it.use) == mount]
-            of = [it for it in of if it.use in asked.volumes] if asked.volumes else _meant(of)
-            uses = ", ".join(it.use for it in of)
-            if not of:
-                wrong = f"no volume of {mount} is among {', '.join(asked.volumes or pieces)}"
-            elif len(of) > 1:
-                wrong = f"may be of {uses}: say of which, volumes=…"
-            elif of[0].status != "available":
-                wrong = f"the snapshot of {uses} is {of[0].status}"
-        if wrong:
-            problems.append(f"file: {path}: {wrong}")
-        else:
-            found.setdefault(of[0], (mount, []))[1].append(str(Path(path).relative_to(mount)))
-    return {piece: (mount, _outermost(below)) for piece, (mount, below) in found.items()}, problems
-
-
 def _wrong(path):
     """Why that can't be a file to bring back, "" if it can."""
     if not isinstance(path, str) or not path.startswith("/") or "\0" in path:
@@ -143,16 +107,11 @@ def _wrong(path):
     if Path(path).is_relative_to(DATABASE):
         beside = "restore the set into another environment (into=look), and take rows from there by pg_dump"
         return f"no single file of a database is of any use: {beside}"
-    mount = _mount_above(path)
-    if mount is None:
-        return f"isn't on a volume of files that can't be made again: those are on {', '.join(sorted(MOUNTS))}"
-    if Path(path) == Path(mount):
+    if not Path(path).is_relative_to(MOUNT):
+        return f"isn't on {MOUNT}, where the files are that can't be made again"
+    if Path(path) == Path(MOUNT):
         return "is all of the volume: name what is in it, or restore the volume, without file="
     return ""
-
-
-def _mount_above(path):
-    return next((it for it in MOUNTS if Path(str(path)).is_relative_to(it)), None)
 
 
 def mount_of(use):
@@ -161,13 +120,20 @@ def mount_of(use):
     return topology.ROLES[role][1] if topology.ROLES.get(role) else None
 
 
-def _meant(pieces):
-    """Of volumes on the same mount point those of production, where there's one: the others are clones of it."""
-    return [it for it in pieces if PRODUCTION.match(it.use)] or pieces
+def _piece(backup, use):
+    """What the set has of a use, and what is wrong with that: ``(piece or None, problems)``."""
+    has = ", ".join(it.use for it in backup.pieces if mount_of(it.use) == MOUNT) or "none with files"
+    piece = next((it for it in backup.pieces if it.use == use), None)
+    if piece is None or mount_of(use) != MOUNT:
+        return None, [f"volumes: with file=, one that {backup.id} has: {has}; not {use}"]
+    if piece.status != "available":
+        return None, [f"{backup.id}: its snapshot of {use} is {piece.status}"]
+    return piece, []
 
 
 def _outermost(paths):
     """Paths without those that come with another one."""
+    paths = list(dict.fromkeys(paths))
     return tuple(it for it in paths if not any(Path(it).is_relative_to(other) for other in paths if other != it))
 
 
@@ -186,10 +152,12 @@ def _there(facts, name, use):
     return server, on[0], []
 
 
-def _steps(clone, lot, metadata):
+def _steps(name, backup, piece, server, run):
     """A clone made, attached, and removed again when all is copied."""
-    what = {"name": clone, "size": lot.piece.size_gb, "snapshot_id": lot.piece.snapshot, "metadata": metadata}
-    on = {"server_id": lot.server.id, "volume_id": Ref("volume", clone)}
+    clone = f"{name}-{piece.use}-{FILES}-{run}"
+    metadata = mark.metadata(name, run, temporary=FILES, set=backup.id)
+    what = {"name": clone, "size": piece.size_gb, "snapshot_id": piece.snapshot, "metadata": metadata}
+    on = {"server_id": server.id, "volume_id": Ref("volume", clone)}
     return [
         Step("make", "volume", clone, what),
         Step("make", "attachment", clone, on, (("volume", clone),)),

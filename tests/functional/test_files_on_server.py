@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import signal
 import socket
 import stat
 import subprocess
@@ -23,6 +22,26 @@ pytestmark = pytest.mark.skipif(
 )
 SIZE = 320 * 1024 * 1024  # xfs wants 300 MiB
 MOUNT = Path("/srv/data-of-a-test")
+# What systemd does for a unit, as far as it is asked to here
+SYSTEMD_RUN = """#!/usr/bin/python3
+import subprocess, sys
+words, said = sys.argv[1:], {}
+while words[0].startswith("--"):
+    name, _, value = words.pop(0).removeprefix("--property=").partition("=")
+    said[name] = value.removeprefix("file:")
+assert said["PrivateMounts"] == "yes"
+unit = subprocess.Popen(
+    ["unshare", "--mount", *words], stdin=open(said["StandardInput"]), stdout=open(said["StandardOutput"], "w"),
+    stderr=open(said["StandardError"], "w"), start_new_session=True,
+)
+open("/run/pid", "w").write(str(unit.pid))
+"""
+SYSTEMCTL = """#!/bin/bash
+pid=$(cat /run/pid 2>/dev/null) || pid=none
+is_active() { [ -d /proc/$pid ] && ! grep -q '^State:.Z' /proc/$pid/status; }
+[ "$1" = stop ] && is_active && kill -9 -- -$pid && while is_active; do sleep 0.05; done
+is_active && echo ActiveState=active || echo ActiveState=inactive
+"""
 FOLDER = "restored-idr-20261125T030000Z-run-1"
 
 
@@ -68,9 +87,9 @@ class Server:
         about = {"set": "idr-20261125T030000Z", "clone": self.clone, "live": self.live, "mount": str(MOUNT)}
         return {**about, "folder": FOLDER, "paths": paths} | further
 
-    def do(self, deed, *paths, check=True, **further):
+    def do(self, what, *paths, check=True, **further):
         done = subprocess.run(
-            [sys.executable, files_on_server.__file__, "-", deed],
+            [sys.executable, files_on_server.__file__, "-", what],
             input=json.dumps(self.asked(*paths, **further)) + "\n",
             capture_output=True,
             text=True,
@@ -164,34 +183,63 @@ def test_of_a_crash_consistent_one_is_brought_what_was_acknowledged(server):
     }
 
 
-def test_one_that_is_killed_leaves_nothing_mounted_and_what_it_began_is_taken_away(server, tmp_path, monkeypatch):
+@pytest.fixture
+def unit(server, tmp_path, monkeypatch):
+    """Units of a systemd that isn't there; returns what begins one."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name, text in (("systemd-run", SYSTEMD_RUN), ("systemctl", SYSTEMCTL)):
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    program = Path(files_on_server.__file__).read_text()
+
+    def begin(deed, *paths, cp=None):
+        if cp:
+            (programs / "cp").write_text(cp)
+            (programs / "cp").chmod(0o755)
+        server.do("begin", *paths, deed=deed, program=program)
+
+    yield begin
+    subprocess.run(["systemctl", "stop"], check=False)
+
+
+def ended(server):
+    """What the unit was asked and had to say in the end."""
+    until = time.monotonic() + 60
+    while "bytes" in (now := server.do("so_far")):
+        assert time.monotonic() < until
+    return now
+
+
+def test_it_is_done_in_a_unit_that_is_asked_how_far_it_is(server, unit):
+    write("OMERO/file", "as it was")
+    server.snapshot()
+
+    unit("look", "OMERO/file")
+    assert ended(server)["answer"]["problems"] == []
+    unit("bring", "OMERO/file")
+    assert ended(server) == {"answer": {"folder": f"{MOUNT}/{FOLDER}"}}
+    assert (MOUNT / FOLDER / "OMERO/file").read_text() == "as it was"
+    unit("bring", "OMERO/file")
+    assert ended(server) == {"failed": f"{MOUNT}/{FOLDER} is there already, and stays as it is"}
+    server.do("end")
+    assert ended(server)["failed"].startswith("it was ended from outside")
+
+
+def test_one_that_is_ended_leaves_nothing_mounted_and_what_it_began_is_taken_away(server, unit):
     write("file")
     server.snapshot()
-    (tmp_path / "cp").write_text("#!/bin/sh\nexec sleep 60\n")
-    (tmp_path / "cp").chmod(0o755)
-    unit = subprocess.Popen(  # with mounts of its own, as in its unit
-        ["unshare", "--mount", sys.executable, files_on_server.__file__, "-", "bring"],
-        stdin=subprocess.PIPE,
-        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
-        start_new_session=True,
-    )
     device = f"/dev/disk/by-id/virtio-{server.clone[:20]}"
-    try:
-        unit.stdin.write(json.dumps(server.asked("file")).encode() + b"\n")
-        unit.stdin.close()
-        until = time.monotonic() + 30
-        while not (files_on_server.FOLDER / "bytes").exists():  # it has begun to copy
-            assert time.monotonic() < until and unit.poll() is None
-            time.sleep(0.05)
-        assert files_on_server._is_in_use(device)
-        assert sorted(os.listdir(MOUNT)) == ["file", f"{FOLDER}.partial"]
-        assert stat.S_IMODE((MOUNT / f"{FOLDER}.partial").stat().st_mode) == 0o700
-    finally:
-        os.killpg(unit.pid, signal.SIGKILL)
-        unit.wait()
+    unit("bring", "file", cp="#!/bin/sh\nhead -c 100000 /dev/zero > /run/copied\nexec sleep 60\n")
+    until = time.monotonic() + 30
+    while server.do("so_far")["bytes"] < 100_000:
+        assert time.monotonic() < until
+    assert files_on_server._is_in_use(device)
+    assert sorted(os.listdir(MOUNT)) == ["file", f"{FOLDER}.partial"]
+    assert stat.S_IMODE((MOUNT / f"{FOLDER}.partial").stat().st_mode) == 0o700
 
-    monkeypatch.setattr(files_on_server, "_stop", lambda: None)
-    files_on_server.end(server.asked(), None)
+    server.do("end")
 
     assert not files_on_server._is_in_use(device)
     assert os.listdir(MOUNT) == ["file"] and not files_on_server.FOLDER.exists()

@@ -268,6 +268,38 @@ def test_a_required_snapshot_that_fails_fails_the_set_and_status_tells(lab, writ
     assert backup(lab, "status", "idr")["last_good"]
 
 
+def test_single_files_come_back_beside_also_after_a_run_that_was_killed(lab, writers):
+    newest = max(each for each, state in states(lab).items() if state == "good")
+    things, asked = inventory(lab), f"file={FILES}/1,{FILES}/2"
+    was = lab.sh("idr-omero", f"cd {FILES}; stat -c '%n %u %g %a %Y' 1 2; sha256sum 1 2")
+    lab.sh("idr-omero", f"echo changed > {FILES}/1; rm {FILES}/2")
+
+    command = (".venv/bin/salt-run", "backup.restore", newest, "into=idr", asked, "apply=True")
+    typed = threading.Thread(target=lambda: lab.outside(*command, check=False))
+    typed.start()
+    until(lambda: len(inventory(lab)["volume"]) > len(things["volume"]))
+    lab.outside("pkill", "-9", "-f", "salt-run [b]ackup.restore")
+    typed.join()
+    _, answer = backup(lab, "restore", newest, "into=idr", asked, "apply=True", check=False)
+    [problem] = answer["problems"]
+    named = problem.rpartition(" ")[2]
+    assert named.startswith("break_lock="), answer
+
+    missing = f"file={FILES}/1,{FILES}/none"
+    code, answer = backup(lab, "restore", newest, "into=idr", missing, "apply=True", named, check=False)
+    assert code == 1 and answer["problems"] == [f"idr-omero: {FILES}/none isn't in {newest}; {FILES} is"], answer
+    assert inventory(lab) == things
+    brought = backup(lab, "restore", newest, "into=idr", asked, "apply=True")["restored"]
+
+    folder = brought[0].removeprefix("idr-omero:").rpartition("/")[0]
+    assert brought == [f"idr-omero:{folder}/{name}" for name in ("1", "2")]
+    assert lab.sh("idr-omero", f"cd {folder}; stat -c '%n %u %g %a %Y' 1 2; sha256sum 1 2") == was
+    assert lab.sh("idr-omero", f"cat {FILES}/1") == "changed"
+    assert lab.sh("idr-omero", "grep -c idr-restore-files /proc/self/mountinfo || true") == "0"
+    assert inventory(lab) == things
+    lab.sh("idr-omero", f"cp -a {folder}/1 {folder}/2 {FILES}; rm -r /data/restored-{newest}-*")
+
+
 def test_prune_does_what_its_plan_says_and_keeps_what_is_pinned(lab, writers):
     while len(states(lab)) < 6:
         backup(lab, "create", "idr", "apply=True")

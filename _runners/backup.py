@@ -251,6 +251,9 @@ def restore(
     changes nothing; after a failure it goes on. Refused, with all reasons at once, where the set or one of its required
     snapshots can't be used, and where the plan is blocked.
 
+    With ``file`` no server is made anew and nothing put aside: what is returned is where the files are. Refused, before
+    anything is copied, where one of them isn't in the set, or there's no room.
+
     CLI Example:
 
     .. code-block:: bash

@@ -39,16 +39,20 @@ def ready(asked, _stream):
 
 def begin(asked, _stream):
     """
-    Begin `look` or `bring` in the unit; one that is at work is ended. What it was asked, and told, is in FOLDER.
+    Begin `look` or `bring` in the unit; what it was asked, and told, is in FOLDER. Asked the same again, as an answer
+    was lost, it goes on; anything else that is at work is ended.
 
     program:  the text of this file
     deed:     which of the two
     """
+    program, text = asked.pop("program"), json.dumps(asked) + "\n"
+    if _text(FOLDER / "begun") == text:
+        return
     _stop()
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(mode=0o700)
-    (FOLDER / "program.py").write_text(asked.pop("program"))
-    (FOLDER / "asked").write_text(json.dumps(asked) + "\n")
+    (FOLDER / "program.py").write_text(program)
+    (FOLDER / "asked").write_text(text)
     done = subprocess.run(
         [
             "systemd-run", "--quiet", "--collect", f"--unit={UNIT}", f"--description=files of {asked['set']}",
@@ -61,6 +65,7 @@ def begin(asked, _stream):
     )  # fmt: skip
     if done.returncode:
         sys.exit(f"systemd-run: {_last_line(done.stderr)}")
+    (FOLDER / "begun").write_text(text)
 
 
 def so_far(_asked, _stream):

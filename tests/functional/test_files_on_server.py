@@ -218,10 +218,11 @@ def test_it_is_done_in_a_unit_that_is_asked_how_far_it_is(server, unit):
 
     unit("look", "OMERO/file")
     assert ended(server)["answer"]["problems"] == []
-    unit("bring", "OMERO/file")
-    assert ended(server) == {"answer": {"folder": f"{MOUNT}/{FOLDER}"}}
+    for _ in range(2):  # an answer may have been lost
+        unit("bring", "OMERO/file")
+        assert ended(server) == {"answer": {"folder": f"{MOUNT}/{FOLDER}"}}
     assert (MOUNT / FOLDER / "OMERO/file").read_text() == "as it was"
-    unit("bring", "OMERO/file")
+    unit("bring", "OMERO")
     assert ended(server) == {"failed": f"{MOUNT}/{FOLDER} is there already, and stays as it is"}
     server.do("end")
     assert ended(server)["failed"].startswith("it was ended from outside")

@@ -1,12 +1,25 @@
 """What an operator types about backups."""
 
+import json
 import shlex
 import time
 from datetime import UTC, datetime
 
 from idr import at_master, on_server, outcome, table
 from idr.asking import asking
-from idr.backup import keeping, listing, manifest, metrics, project, pruning, restoring, schedule, taking
+from idr.backup import (
+    bringing,
+    files,
+    keeping,
+    listing,
+    manifest,
+    metrics,
+    project,
+    pruning,
+    restoring,
+    schedule,
+    taking,
+)
 from idr.backup import status as standing
 from idr.backup.model import FAILED
 from idr.cloud import live, telling, wanted
@@ -206,6 +219,7 @@ def restore(
     set,
     into,
     apply=False,
+    file=None,
     volumes=None,
     even_if=None,
     deploy=True,
@@ -219,6 +233,8 @@ def restore(
 
     set:         its id, as ``backup.list`` tells it
     into:        the environment's name; the set may be another's
+    file:        files or folders, as they are on the server, comma-separated or a list: only these are brought back,
+                 into a new folder beside what is there; of production's volume, or of the one that ``volumes`` names
     volumes:     what is to come from the set although it's there, comma-separated; what can't be made again,
                  ``omero-data,database-db``, unless given. What isn't there comes from the set in any case
     even_if:     ``live`` to make a live environment's servers anew, ``mismatch`` for one of omero-data and database-db
@@ -235,6 +251,9 @@ def restore(
     changes nothing; after a failure it goes on. Refused, with all reasons at once, where the set or one of its required
     snapshots can't be used, and where the plan is blocked.
 
+    With ``file`` no server is made anew and nothing put aside: what is returned is where the files are. Refused, before
+    anything is copied, where one of them isn't in the set, or there's no room.
+
     CLI Example:
 
     .. code-block:: bash
@@ -242,9 +261,19 @@ def restore(
         salt-run backup.restore idr-20261125T030000Z into=idr
         salt-run backup.restore idr-20261125T030000Z into=idr apply=True
         salt-run backup.restore idr-20261125T030000Z into=idr volumes=a-omero-data,a-database-db apply=True
+        salt-run backup.restore idr-20261125T030000Z into=idr file=/data/OMERO/Files/12 apply=True
     """
     if __opts__.get("idr_environment"):
         raise Refused(["a master's credential makes and removes no servers or volumes: type it in a checkout of yours"])
+    if file is not None:
+        others = {"even_if": even_if, "deploy": None if deploy else False, "commit": commit} | given
+        problems = [f"{key}: means nothing with file=" for key, value in others.items() if value is not None]
+        if problems:
+            raise Refused(problems)
+        paths = tuple(file) if isinstance(file, list) else tuple(str(file).split(","))
+        return _files(
+            files.Files(set, paths, str(volumes or files.USUAL)), into, apply, break_lock, folder_of(into, site)
+        )
     words = frozenset(even_if.split(",") if even_if else ())
     uses = tuple(volumes.split(",")) if volumes else None
     asked, folder = restoring.Restore(set, uses, words - {"failing"}), folder_of(into, site)
@@ -295,6 +324,20 @@ def status(env, textfile=None, cloud=None, **kwargs):
         told["retcode"] = 1  # of the shell; that of an orchestration is in the context
         __context__["retcode"] = 1
     return {"data": told, "outputter": "backup"}
+
+
+def _files(asked, env, apply, broken, folder):
+    """Single files brought back, or a plan of that."""
+    paths = [str(path) for path in asked.paths]
+    said = [f"file={json.dumps(paths) if any(',' in path for path in paths) else ','.join(paths)}"]
+    said += [f"volumes={asked.use}"] if asked.use != files.USUAL else []
+    if not apply:
+        plan = bringing.plan(asked, env)
+        how = shlex.join(["salt-run", "backup.restore", asked.set, f"into={env}", *said, "apply=True"])
+        return _planned([plan], telling.lines(plan), how)
+    typed = shlex.join(["backup.restore", asked.set, *said])
+    brought = bringing.bring(asked, env, broken, folder, typed, milestones(__opts__, "backup/restore"))
+    return {"result": True, "comment": f"of {asked.set}, brought back beside what is there", "restored": brought}
 
 
 def _look(env, cloud):

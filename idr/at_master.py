@@ -37,7 +37,7 @@ def answer(name, folder, words):
     folder:  the operator's site directory
     words:   the runner and its arguments
     """
-    with _reached(name, folder) as (ssh, proxy):
+    with reached(name, folder) as (ssh, proxy):
         text = ssh.do(proxy, "answer", {"words": words}, seconds=LOOK)
     return returned(text, f"on {proxy.id}: salt-run {' '.join(words)}")
 
@@ -50,7 +50,7 @@ def run(name, folder, words, unit, action, tell):
     action:  whose milestones are its progress: ``backup/create``
     tell:    is told one line of progress at a time
     """
-    with _reached(name, folder) as (ssh, proxy):
+    with reached(name, folder) as (ssh, proxy):
         report = ssh.do(proxy, "going_on", {"unit": unit})
         if report:
             tell("following the one that is going on")
@@ -69,7 +69,12 @@ def in_unit(words, unit, action):
 
 
 @contextmanager
-def _reached(name, folder):
+def reached(name, folder):
+    """
+    Connections to an environment's servers, and its proxy, for as long as the block lasts: ``(Ssh, Server)``.
+
+    folder:  the operator's site directory
+    """
     environment, _ = table.of_operator(name, folder)
     found, problems = site.read(name, folder)
     if problems:

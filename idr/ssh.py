@@ -48,14 +48,15 @@ class Ssh:
         self.sockets = sockets
         self.known_hosts = known_hosts
 
-    def do(self, server, deed, asked, stream=None, seconds=120):
+    def do(self, server, deed, asked, stream=None, seconds=120, of=on_server):
         """
         Run a function of ``idr/on_server.py`` on a server as root and return what it returned.
 
         stream:   an open binary file that follows what's asked
         seconds:  until it's given up
+        of:       the module that has it, where that's another one made for this
         """
-        return self._do(server, "python3", on_server, deed, asked, stream, seconds)
+        return self._do(server, "python3", of, deed, asked, stream, seconds)
 
     def ask_salt(self, server, deed, asked, seconds=120):
         """Run a function of ``idr/with_salt.py`` on a server as root, by Salt's Python, and return what it returned."""

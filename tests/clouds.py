@@ -109,6 +109,8 @@ def after(facts, plan):
             assert step.kind != "volume" or not [it for it in facts.all("snapshot") if it.what["volume_id"] == id_]
             facts = without(facts, lambda each, thing=thing: each is thing)
             facts = _let_go(facts, id_) if step.kind == "server" else facts
+            if step.kind == "attachment":
+                facts = changed(facts, find_id(facts, "volume", what["volume_id"]), attachments=[], status="available")
         else:
             (thing,) = [each for each in facts.all(step.kind) if each.id == id_]
             if step.verb == "tag":
@@ -197,7 +199,7 @@ def _made(facts, step, id_, what, environment):
     elif step.kind == "volume":
         if what.get("snapshot_id"):
             assert find_id(facts, "snapshot", what["snapshot_id"]).what["size"] <= what["size"]
-        shown |= volume(what["size"], what["metadata"]["idr_volume"], what["metadata"], what.get("snapshot_id"))
+        shown |= volume(what["size"], what["metadata"].get("idr_volume"), what["metadata"], what.get("snapshot_id"))
     elif step.kind == "server":
         for port in what["networks"]:
             facts = changed(facts, find_id(facts, "port", port["port"]), device_id=id_)

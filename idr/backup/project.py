@@ -24,6 +24,7 @@ class Project:
     problems: tuple[str, ...]  # snapshots that are ours and can't be understood
     used: Mapping[str, str]  # snapshots that are in use, by id, and what uses each
     held: Mapping[str, str]  # environments that another run is on, and which
+    held_since: Mapping[str, datetime]  # of the same, since when by that run's clock
     failed: Mapping[str, datetime]  # environments whose last backup failed, and when; it may have left no snapshot
 
     def the(self, id_):
@@ -43,6 +44,7 @@ def of(seen):
     """The ``Project`` of those Facts: a pure function, but that this process' own locks are left out."""
     names = {it.environment for it in seen.all("group") if it.environment}
     records = {name: lock.record(group.what["description"]) for name in names if (group := base(seen, name))}
+    others = {name: record for name, record in records.items() if record.holder not in (None, lock.this_process())}
     return Project(
         seen,
         manifest.sets(seen),
@@ -50,9 +52,9 @@ def of(seen):
         _used(seen),
         {
             name: f"{record.holder} is on {name} since {record.since}, to {record.purpose}"
-            for name, record in records.items()
-            if record.holder not in (None, lock.this_process())
+            for name, record in others.items()
         },
+        {name: moment for name, record in others.items() if (moment := manifest.moment(record.since))},
         {name: moment for name, record in records.items() if (moment := manifest.moment(record.failed))},
     )
 

@@ -1,8 +1,9 @@
 """
 How an environment's backups stand, from the cloud alone.
 
-A run that failed shows by the set that it left, one that was missed by the age of the newest good set: no machine of
-the environment has to be alive for that.
+A run that failed shows by the set that it left or by the environment's record, one that was missed by the age of the
+newest good set: no machine of the environment has to be alive for that. One that couldn't say in the cloud that it
+failed was missed, as far as can be told from here.
 """
 
 from collections import Counter
@@ -15,6 +16,7 @@ from idr.backup.retention import EARLY
 
 LATE = timedelta(hours=28)  # of the newest good set, where one is taken every night
 TOO_LATE = timedelta(hours=32)
+BEGUN = timedelta(minutes=5)  # after which one that is due has left something in the cloud
 OK, WARNING, CRITICAL = "ok", "warning", "critical"
 
 
@@ -54,16 +56,12 @@ def of(project, environment, now, hours=()):
     under_way = next((it.id for it in tried if states[it.id] == TAKING), None)
     attempt = next((it for it in tried if states[it.id] != TAKING), None)
     state, problems = _age(environment, good, now)
-    failures = []
-    if attempt and not attempt.is_usable:
-        failures.append(f"the newest attempt, {attempt.id}, is {states[attempt.id]}: salt-run backup.show {attempt.id}")
-    failed = project.failed.get(environment)
-    if failed and not (good and good.when > failed):
-        where = f"{environment}-proxy: /var/log/idr/actions.jsonl"
-        failures.append(f"a backup failed at {failed:%Y-%m-%d %H:%M} UTC, and none was a success since: {where}")
+    was_due = _was_due(hours, now)
+    failures = _failures(project, environment, attempt, good, states) + _blocked(project, environment, was_due)
     if failures:
         state = CRITICAL if state == CRITICAL else WARNING
     notes = [f"{it.id} is from the future by this machine's clock, and counts for nothing" for it in early]
+    notes += _untraced(project, environment, tried, was_due, now)
     notes += [
         *_missing(good),
         *manifest.problems(project.facts, environment),
@@ -88,6 +86,43 @@ def of(project, environment, now, hours=()):
     )
 
 
+def _failures(project, environment, attempt, good, states):
+    """What the newest attempt left of a failure, in its set or in the environment's record."""
+    found = []
+    if attempt and not attempt.is_usable:
+        found.append(f"the newest attempt, {attempt.id}, is {states[attempt.id]}: salt-run backup.show {attempt.id}")
+    failed = project.failed.get(environment)
+    if failed and not (good and good.when > failed):
+        where = f"{environment}-proxy: /var/log/idr/actions.jsonl"
+        found.append(f"a backup failed at {failed:%Y-%m-%d %H:%M} UTC, and none was a success since: {where}")
+    return found
+
+
+def _blocked(project, environment, was_due):
+    """What keeps sets from being taken, where it has kept one that was due."""
+    since = project.held_since.get(environment)
+    if not (since and was_due and since < was_due):
+        return []
+    return [
+        f"{project.held[environment]}: the set that was due at {was_due:%Y-%m-%d %H:%M} UTC couldn't be taken. Is that "
+        f"run dead? salt-run backup.create {environment} apply=True tells how its lock is broken"
+    ]
+
+
+def _untraced(project, environment, tried, was_due, now):
+    """A word on a set that was due and of which nothing is in the cloud, no failure either."""
+    failed = project.failed.get(environment)
+    traces = [*(it.when for it in tried), *([failed] if failed else [])]
+    if not was_due or now - was_due < BEGUN or environment in project.held:
+        return []
+    if any(at > was_due - EARLY for at in traces):
+        return []
+    return [
+        f"nothing is in the cloud of a set that was due at {was_due:%Y-%m-%d %H:%M} UTC: see on {environment}-proxy, "
+        f"journalctl -u salt-master -u idr-backup-scheduled and /var/log/idr/actions.jsonl"
+    ]
+
+
 def _age(environment, good, now):
     if good is None:
         return CRITICAL, [f"{environment} has no good set"]
@@ -102,6 +137,12 @@ def _age(environment, good, now):
 def _due(hours, now):
     full = now.replace(minute=0, second=0, microsecond=0)
     return next((at for ahead in range(1, 25) if (at := full + timedelta(hours=ahead)).hour in hours), None)
+
+
+def _was_due(hours, now):
+    """When the last one was to be taken by itself; None where none is."""
+    full = now.replace(minute=0, second=0, microsecond=0)
+    return next((at for back in range(24) if (at := full - timedelta(hours=back)).hour in hours), None)
 
 
 def _missing(good):

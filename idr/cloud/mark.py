@@ -30,9 +30,10 @@ def metadata(environment, run, **further):
 def is_current(volume):
     """
     Whether a volume of an environment is the one that it has of its use, as it's neither ``idr_retained`` (its
-    environment was removed, and its snapshots are kept) nor ``idr_aside`` (a restore put another in its place).
+    environment was removed, and its snapshots are kept) nor ``idr_aside`` (a restore put another in its place) nor
+    ``idr_temporary`` (a clone that single files are brought back from).
     """
-    return not {"idr_retained", "idr_aside"} & volume.what["metadata"].keys()
+    return not {"idr_retained", "idr_aside", "idr_temporary"} & volume.what["metadata"].keys()
 
 
 def is_enrolled(server):

@@ -60,8 +60,17 @@ def is_on_a_server(facts, volume):
 
 
 def _look_at_those_aside(draft):
-    """Tell of what restores put aside. Where one was cut off, another volume than the set's would get in its place."""
+    """
+    Tell of what restores put aside, or cloned. Where one was cut off, another volume than the set's would get in its
+    place.
+    """
     own = draft.facts.of(draft.environment, "volume")
+    draft.notes += [
+        f"volume {it.name} ({it.id}) is a clone that single files are brought back from. Where no run is at that any "
+        f"more, it goes with the next: salt-run backup.restore … into={draft.environment} file=…"
+        for it in own
+        if "idr_temporary" in it.what["metadata"]
+    ]
     names = {volume.use: volume.name for volume in draft.wanted.volumes}
     for it in own:
         backup, name = mark.put_aside_for(it), names.get(it.what["use"])

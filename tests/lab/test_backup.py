@@ -84,6 +84,18 @@ umount /mnt/data /mnt/db 2>/dev/null || true; rm -rf /run/backup-test
 """
 
 
+# The status as it would be then, if no further set were taken
+LATER = """
+import json
+from datetime import UTC, datetime, timedelta
+from idr.backup import project, status
+from idr.cloud import wanted
+from idr.cloud.connection import connect
+seen = project.look(connect(wanted.cloud_of("idr")))
+print(json.dumps(status.of(seen, "idr", datetime.now(UTC) + timedelta(hours={hours}), [3]).state))
+"""
+
+
 def backup(lab, function, *words, check=True):
     """A runner at the seat: its answer, which is to be a success."""
     done = lab.outside(".venv/bin/salt-run", "--out=json", f"backup.{function}", *words, check=False, seconds=900)
@@ -273,6 +285,38 @@ def test_a_required_snapshot_that_fails_fails_the_set_and_status_tells(lab, writ
     assert backup(lab, "status", "idr")["last_good"]
 
 
+def test_single_files_come_back_beside_also_after_a_run_that_was_killed(lab, writers):
+    newest = max(each for each, state in states(lab).items() if state == "good")
+    things, asked = inventory(lab), f"file={FILES}/1,{FILES}/2"
+    was = lab.sh("idr-omero", f"cd {FILES}; stat -c '%n %u %g %a %Y' 1 2; sha256sum 1 2")
+    lab.sh("idr-omero", f"echo changed > {FILES}/1; rm {FILES}/2")
+
+    command = (".venv/bin/salt-run", "backup.restore", newest, "into=idr", asked, "apply=True")
+    typed = threading.Thread(target=lambda: lab.outside(*command, check=False))
+    typed.start()
+    until(lambda: len(inventory(lab)["volume"]) > len(things["volume"]))
+    lab.outside("pkill", "-9", "-f", "salt-run [b]ackup.restore")
+    typed.join()
+    _, answer = backup(lab, "restore", newest, "into=idr", asked, "apply=True", check=False)
+    [problem] = answer["problems"]
+    named = problem.rpartition(" ")[2]
+    assert named.startswith("break_lock="), answer
+
+    missing = f"file={FILES}/1,{FILES}/none"
+    code, answer = backup(lab, "restore", newest, "into=idr", missing, "apply=True", named, check=False)
+    assert code == 1 and answer["problems"] == [f"idr-omero: {FILES}/none isn't in {newest}; {FILES} is"], answer
+    assert inventory(lab) == things
+    brought = backup(lab, "restore", newest, "into=idr", asked, "apply=True")["restored"]
+
+    folder = brought[0].removeprefix("idr-omero:").rpartition("/")[0]
+    assert brought == [f"idr-omero:{folder}/{name}" for name in ("1", "2")]
+    assert lab.sh("idr-omero", f"cd {folder}; stat -c '%n %u %g %a %Y' 1 2; sha256sum 1 2") == was
+    assert lab.sh("idr-omero", f"cat {FILES}/1") == "changed"
+    assert lab.sh("idr-omero", "grep -c idr-restore-files /proc/self/mountinfo || true") == "0"
+    assert inventory(lab) == things
+    lab.sh("idr-omero", f"cp -a {folder}/1 {folder}/2 {FILES}; rm -r /data/restored-{newest}-*")
+
+
 def test_prune_does_what_its_plan_says_and_keeps_what_is_pinned(lab, writers):
     while len(states(lab)) < 6:
         backup(lab, "create", "idr", "apply=True")
@@ -294,14 +338,44 @@ def test_prune_does_what_its_plan_says_and_keeps_what_is_pinned(lab, writers):
     assert backup(lab, "prune", "idr", "apply=True")["comment"] == "nothing to remove"
 
 
-def test_the_clock_begins_one_by_itself_in_its_unit(lab, writers):
-    """As the master's schedule does it each hour: outside pillar's hours it's told why not, and nothing is done."""
-    before = states(lab)
+def scheduled(lab):
+    """What the master's schedule begins each hour: its report."""
     lab.exec("idr-proxy", "salt-run", "backup.scheduled", "idr")
     until(lambda: lab.sh("idr-proxy", f"systemctl is-active {SCHEDULED} || true") != "active", 120)
     [report] = lab.sh("idr-proxy", "ls -t /var/log/idr/backup | head -1").split()
-    said = json.loads(lab.sh("idr-proxy", f"cat /var/log/idr/backup/{report}"))
+    return json.loads(lab.sh("idr-proxy", f"cat /var/log/idr/backup/{report}"))
+
+
+def test_the_clock_begins_one_by_itself_in_its_unit(lab, writers):
+    """As the master's schedule does it each hour: outside pillar's hours it's told why not, and nothing is done."""
+    before = states(lab)
+    said = scheduled(lab)
     now = time.gmtime().tm_hour
     assert ("nothing was done" in said["comment"]) == (now != 3), said
     assert states(lab) == before or now == 3
     assert run_environment(lab, "show", "idr", "drift=False")[0] == 0
+
+
+@pytest.fixture
+def each_hour(lab):
+    """The master's release asks for a set at whatever hour it is."""
+    own = "/srv/idr/current/pillar/environments/idr.sls"
+    lab.sh("idr-proxy", f"test ! -e {own}; echo 'backup_hours: [{', '.join(map(str, range(24)))}]' > {own}")
+    yield
+    lab.sh("idr-proxy", f"rm {own}")
+
+
+def test_a_scheduled_one_that_fails_shows_at_once_and_one_that_is_missed_by_its_age(lab, writers, each_hour):
+    assert scheduled(lab)["set"]["state"] == "good"
+    assert backup(lab, "status", "idr")["state"] == "ok"
+    faults.rules({"service": "cinder", "method": "POST", "path": "/snapshots$", "answer": 413})
+    try:
+        assert not scheduled(lab)["result"]
+    finally:
+        faults.rules()
+    code, answer = backup(lab, "status", "idr", check=False)
+    assert code == 1 and answer["state"] == "warning" and "failed" in answer["problems"][0], answer
+    assert scheduled(lab)["set"]["state"] == "good"
+    assert backup(lab, "status", "idr")["state"] == "ok"
+    for hours, state in ((27, "ok"), (29, "warning"), (33, "critical")):
+        assert json.loads(lab.outside(".venv/bin/python", "-c", LATER.format(hours=hours)).stdout) == state

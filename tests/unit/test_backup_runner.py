@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from idr.backup import project, restoring
+from idr.backup import files, project, restoring
 from idr.backup.model import FAILED
 from idr.cloud.applying import Applied
 from idr.cloud.model import Plan, Step
@@ -152,6 +152,66 @@ def test_a_master_restores_nothing(restored):
 
     assert told["retcode"] == 1 and told["problems"][0].endswith("type it in a checkout of yours")
     assert not restored.asked
+
+
+@pytest.fixture
+def brought(runner, monkeypatch):
+    """The runner, and what it asked of files that are to be brought back."""
+    runner.asked = []
+    step = Step("make", "volume", "idr-omero-data-files-run-1", {"size": 500, "snapshot_id": "s-1"})
+
+    def plan(*given):
+        runner.asked.append(given)
+        return Plan("idr", (step,))
+
+    def bring(*given):
+        runner.asked.append(given)
+        return ["idr-omero:/data/restored/OMERO/12"]
+
+    monkeypatch.setattr(runner.bringing, "plan", plan)
+    monkeypatch.setattr(runner.bringing, "bring", bring)
+    return runner
+
+
+@pytest.mark.parametrize(
+    ("typed", "paths", "shown"),
+    [
+        ({"file": "/data/OMERO/12"}, ("/data/OMERO/12",), "file=/data/OMERO/12"),
+        ({"file": "/data/1,/data/2"}, ("/data/1", "/data/2"), "file=/data/1,/data/2"),
+        ({"file": ["/data/a b", "/data/2"]}, ("/data/a b", "/data/2"), "'file=/data/a b,/data/2'"),
+        ({"file": ["/data/1,2"]}, ("/data/1,2",), """'file=["/data/1,2"]'"""),
+        ({"file": "/data/1", "volumes": "a-omero-data"}, ("/data/1",), "file=/data/1 volumes=a-omero-data"),
+    ],
+)
+def test_files_are_planned_with_the_very_command_that_brings_them(brought, tmp_path, typed, paths, shown):
+    told = brought.restore(NEW.id, "idr", site=str(tmp_path), **typed)
+
+    how = f"salt-run backup.restore {NEW.id} into=idr {shown} apply=True"
+    assert lines(told)[-1] == f"a plan, nothing was changed. To do it: {how}"
+    asked = files.Files(NEW.id, paths, typed.get("volumes", "omero-data"))
+    assert brought.asked == [(asked, "idr")]
+
+
+def test_files_that_were_brought_are_told_with_their_places(brought, tmp_path):
+    told = brought.restore(
+        NEW.id, "idr", file="/data/OMERO/12", apply=True, break_lock="ada@desk:1", site=str(tmp_path)
+    )
+
+    assert told == {
+        "result": True,
+        "comment": f"of {NEW.id}, brought back beside what is there",
+        "restored": ["idr-omero:/data/restored/OMERO/12"],
+    }
+    [(asked, name, broken, folder, typed, _)] = brought.asked
+    assert (asked, name, broken, folder) == (files.Files(NEW.id, ("/data/OMERO/12",)), "idr", "ada@desk:1", tmp_path)
+    assert typed == f"backup.restore {NEW.id} file=/data/OMERO/12"
+
+
+def test_what_is_about_servers_means_nothing_where_files_are_asked_for(brought):
+    told = brought.restore(NEW.id, "idr", file="/data/1", even_if="live", deploy=False, address="198.51.100.7")
+
+    assert told["retcode"] == 1 and not brought.asked
+    assert told["problems"] == [f"{key}: means nothing with file=" for key in ("even_if", "deploy", "address")]
 
 
 def test_a_status_is_told_and_written_for_prometheus(runner, tmp_path):

@@ -68,6 +68,41 @@ def test_a_run_that_failed_before_it_left_anything_shows_by_the_environments_rec
     assert of(more=[group(failed="2026-11-25T03:00:07.123Z")]).state == "critical"
 
 
+def test_a_run_that_is_on_it_since_before_one_was_due_keeps_it_from_being_taken_and_that_shows():
+    dead = group("root@idr-proxy:7")  # since 03:00
+    now = of(backup_set(phase=TAKING), backup_set(NIGHT - HOUR), more=[dead], hours=[3, 4], now=NIGHT + 2 * HOUR)
+    assert now.state == "warning" and now.has_failed
+    assert now.problems == (
+        "root@idr-proxy:7 is on idr since 2026-11-25T03:00:00.000Z, to back up: the set that was due at 2026-11-25 "
+        "04:00 UTC couldn't be taken. Is that run dead? salt-run backup.create idr apply=True tells how its lock is "
+        "broken",
+    )
+
+    for hours in ([3], [2], []):  # it's the one that was due, or none was since
+        assert of(backup_set(NIGHT - HOUR), more=[dead], hours=hours, now=NIGHT + 2 * HOUR).state == "ok"
+
+
+def test_one_that_was_due_and_of_which_nothing_is_in_the_cloud_is_told_of():
+    yesterday, at = backup_set(NIGHT - DAY), NIGHT + timedelta(minutes=6)
+    line = (
+        "nothing is in the cloud of a set that was due at 2026-11-25 03:00 UTC: see on idr-proxy, journalctl -u "
+        "salt-master -u idr-backup-scheduled and /var/log/idr/actions.jsonl"
+    )
+
+    now = of(yesterday, hours=[3], now=at)
+    assert (now.state, now.notes) == ("ok", (line,))  # whether it is late is told by the age alone
+    assert of(yesterday, hours=[3], now=NIGHT + 5 * HOUR).state == "warning"
+    for sets, more, hours, when in (
+        ([backup_set(), yesterday], [], [3], at),
+        ([backup_set(NIGHT + timedelta(seconds=9), phase=FAILED), yesterday], [], [3], at),
+        ([yesterday], [group(failed="2026-11-25T03:00:07.123Z")], [3], at),
+        ([yesterday], [group("root@idr-proxy:7")], [3], at),
+        ([yesterday], [], [3], NIGHT + timedelta(minutes=4)),
+        ([yesterday], [], [], at),
+    ):
+        assert line not in of(*sets, more=more, hours=hours, now=when).notes
+
+
 def test_one_that_succeeded_after_it_is_what_counts():
     assert of(backup_set(), backup_set(NIGHT - HOUR, phase=FAILED)).state == "ok"
 

@@ -1,7 +1,10 @@
 """What is said of a server that SSH doesn't reach, and that no connection is less strict than it has to be."""
 
+from pathlib import Path
+
 import pytest
 
+from idr import files_on_server
 from idr.errors import IdrError
 from idr.ssh import NoPython, connections
 from tests.tables import IDR
@@ -71,6 +74,15 @@ def test_a_server_without_python_is_told_apart(ssh_says):
 
     with pytest.raises(NoPython):
         do()
+
+
+def test_a_function_of_another_module_is_sent_with_that_one(ssh_says):
+    ssh_says(0, "", "[]")
+
+    with connections(IDR) as ssh:
+        assert ssh.do(IDR.servers["idr-omero"], "ready", {"mount": "/data"}, of=files_on_server) == []
+
+    assert ssh_says.stdin() == Path(files_on_server.__file__).read_text() + '{"mount": "/data"}\n'
 
 
 def test_what_is_asked_is_no_argument_that_others_could_read(ssh_says):

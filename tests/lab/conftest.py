@@ -7,6 +7,7 @@ A machine that can't have a lab fails here with the list of what it lacks; a lab
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 from dataclasses import dataclass
@@ -130,6 +131,8 @@ def answer(text: str) -> Answer:
 
 @pytest.fixture(scope="session")
 def lab() -> Lab:
+    if os.environ.get("IDR_LAB_IS_UP"):
+        return Lab()
     missing = subprocess.run([str(CTL), "check"], capture_output=True, text=True)
     assert missing.returncode == 0, f"no lab can run on this machine:\n{missing.stdout}{missing.stderr}"
     subprocess.run([str(CTL), "up"], check=True)

@@ -14,7 +14,7 @@ import yaml
 from .browser import User
 from .conftest import PUBLIC, until
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.hosts]
 
 HOST = "idr-a-dockermanager"
 CONTAINER = "jupyter-ada"

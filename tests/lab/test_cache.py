@@ -11,7 +11,7 @@ import pytest
 
 from .conftest import PUBLIC, Failed, answer
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.hosts]
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from lab.volumes import SHELF
 from .conftest import PUBLIC, until
 from .environments import script
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.cloud]
 
 API = f"http://{settings.PUBLIC_ADDRESS}:{settings.PORTS['keystone']}/v3"
 # A server beside those of `idr-a`, with nothing of ours on it: what is kept from it is kept by the cloud.

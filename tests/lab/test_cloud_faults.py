@@ -13,7 +13,7 @@ from lab.cloud import faults
 from .environments import APPLY, DESTROY, inventory, steps
 from .faulty import KILLS, calls_of, changing, get_through, killed_at, rules
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.cloud]
 
 
 @pytest.fixture(scope="module")

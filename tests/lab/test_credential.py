@@ -9,7 +9,7 @@ import pytest
 
 from .environments import administered, inventory, script
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.cloud]
 
 CONFIG = "/etc/idr/clouds.yaml"
 USER_DATA = "OS-EXT-SRV-ATTR:user_data"

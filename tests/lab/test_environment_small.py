@@ -17,7 +17,7 @@ from .environments import APPLY, DESTROY, SMALL, administered, inventory, run, s
 from .faulty import rules, type_in
 from .test_backup import backup
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.cloud]
 
 DRIFT = f"""
 web = next(net.security_groups(name="{SMALL}-web-external"))

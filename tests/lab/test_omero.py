@@ -8,7 +8,7 @@ import pytest
 
 from .conftest import until
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.hosts]
 
 BY_HAND = ("omero admin restart", "omero admin stop", "omero admin start", "omero web restart", "omero web stop")
 

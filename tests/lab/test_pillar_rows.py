@@ -9,7 +9,7 @@ import yaml
 
 from .conftest import ROOT
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.hosts]
 
 LINKS = yaml.safe_load((ROOT / "pillar/roles/omero.sls").read_text())["omero"]["web"]["top_links"]
 LINK = re.compile(r"<a\s([^>]*)>\s*([^<]*?)\s*</a>")

@@ -8,7 +8,7 @@ import pytest
 
 from .conftest import PUBLIC
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.hosts]
 
 SCAN = """
 import asyncio, sys

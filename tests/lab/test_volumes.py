@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.hosts]
 
 SERVER, VOLUME, MOUNT = "idr-a-database", "a-database-db", "/var/lib/pgsql"
 UNIT = f"idr-freeze-{VOLUME}.service"

@@ -169,7 +169,7 @@ def test_who_typed_another_runner_is_told_that_one(cloud):
     claim(cloud, "IDR environment newidr; held by ada@desk:4711 since 2026-11-24T05:00:00.000Z to apply")
     with (
         pytest.raises(Refused) as refused,
-        lock.held(cloud, ENVIRONMENT, "run-1", "take a backup", typed="backup.create"),
+        lock.held(cloud, ENVIRONMENT, "run-1", "take a backup", typed="backup.create newidr"),
     ):
         pass
     assert refused.value.problems[0].endswith("salt-run backup.create newidr apply=True break_lock=ada@desk:4711")

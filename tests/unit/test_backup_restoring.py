@@ -295,7 +295,7 @@ def test_what_is_typed_wrong_is_refused_at_once():
         restoring.plan(Restore("yesterday", None, frozenset({"force"})), "idr", {"sources": "idr", "vm_image": "x"})
     assert refused.value.problems == [
         "yesterday: no id of a backup set",
-        "even_if: only mismatch, live, again can be said, not force",
+        "even_if: only mismatch, live, again, disproved can be said, not force",
         "sources=: what is restored comes from yesterday",
     ]
 
@@ -464,5 +464,5 @@ def test_an_apply_of_it_holds_the_lock_under_its_own_name_and_plans_once_more_wh
     with pytest.raises(Refused) as refused:
         restoring.restore(Restore(EARLIER.id, None, frozenset({"live"})), "idr", {}, None, None, tmp_path, print)
     assert refused.value.problems[0].endswith(
-        f"salt-run backup.restore {EARLIER.id} idr apply=True break_lock=eve@desk:1"
+        f"salt-run backup.restore {EARLIER.id} into=idr apply=True break_lock=eve@desk:1"
     )

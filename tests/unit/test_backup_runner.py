@@ -58,7 +58,7 @@ def test_a_pin_is_planned_with_the_very_command_that_does_it(runner):
 
 def test_what_was_done_is_told_as_done(runner, monkeypatch):
     step = Step("change", "snapshot", "idr-omero-data", id="s-1")
-    monkeypatch.setattr(runner.keeping, "keep", lambda *_: Plan("idr", (step,)))
+    monkeypatch.setattr(runner.keeping, "say", lambda *_: Plan("idr", (step,)))
     assert runner.unpin(NEW.id, apply=True) == {
         "result": True, "comment": f"{NEW.id} is unpinned", "done": ["change snapshot idr-omero-data"],
     }  # fmt: skip

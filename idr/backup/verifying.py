@@ -159,16 +159,20 @@ def _may(cloud):
 def _looked_at(cloud, made, questions, tell):
     """What was found on the scratch server: ``{problems, figures, notes}``."""
     devices = {use: f"/dev/disk/by-id/virtio-{id_[:20]}" for use, id_ in made.volumes.items()}
-    files = {f"idr/{path.name}": path.read_text() for path in [CHECKOUT / "idr/__init__.py"]}
-    files |= {f"idr/verify/{path.name}": path.read_text() for path in (CHECKOUT / "idr/verify").glob("*.py")}
     server = Alone(made.server, made.address)
     with tempfile.TemporaryDirectory(prefix="idr-verify-") as folder:
         host_keys.bring(cloud, Path(folder), {made.server: made.id}, [made.server], tell)
         with connections(server, [Path(folder) / host_keys.FILE]) as ssh:
             _reach(ssh, server)
             tell(f"looking at {' and '.join(made.volumes)} on {made.server}")
-            ssh.do_of(unit, server, "begin", {"files": files, "asked": {**questions, "devices": devices}})
+            ssh.do_of(unit, server, "begin", {"files": sent(), "asked": {**questions, "devices": devices}})
             return _followed(ssh, server, tell)
+
+
+def sent():
+    """The files that are run on a scratch server, each one's text by its path."""
+    paths = [CHECKOUT / "idr/__init__.py", *(CHECKOUT / "idr/verify").glob("*.py")]
+    return {str(path.relative_to(CHECKOUT)): path.read_text() for path in paths}
 
 
 def _reach(ssh, server):

@@ -227,8 +227,11 @@ class Cluster:
 
 def name_pages(found, it, bad):
     """Tell of pages whose checksum isn't theirs, each by the table or index that it's of."""
-    databases = it.rows("SELECT oid::text AS id, datname AS name FROM pg_database WHERE datallowconn")
-    names = {row["id"]: row["name"] for row in databases}
+    try:
+        rows = it.rows("SELECT oid::text AS id, datname AS name FROM pg_database WHERE datallowconn")
+    except QueryFailed:  # it may be the very page
+        rows = []
+    names = {row["id"]: row["name"] for row in rows}
     for file, page in bad:
         what = file
         of = re.fullmatch(r"base/(\d+)/(\d+)(_\w+)?(\.\d+)?", file)

@@ -11,7 +11,6 @@ import os
 import random
 import re
 import stat
-import sys
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -35,7 +34,7 @@ PIXEL_BYTES = {
     "int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "int32": 4, "uint32": 4, "float": 4, "double": 8, "complex": 8,
     "double-complex": 16,
 }  # fmt: skip
-FOLDERS = ("Directory", "Repository")  # mimetypes
+REPOSITORY, FOLDER = "Repository", "Directory"  # mimetypes
 SCRIPTS = "text/x-"  # how the mimetypes of scripts begin, which are in OMERO.server's own directory
 
 
@@ -62,7 +61,7 @@ def files(found, it, volume, sample, seed):
             found.say(f"reading {len(chosen.kept)} of {named.counts['files']} files")
             hashed += _hash(found, pool, chosen)
     except QueryFailed as error:
-        sys.exit(f"OMERO's rows of files can't be read: {error}")
+        found.wrong("files", f"the rows that name files can't be read: {error}")
     found.figures |= named.counts | {"hashed": hashed, "seed": seed if sample is not None else None}
 
 
@@ -122,6 +121,8 @@ class Named:
         return found
 
     def _original(self, id_, repository, folder, name, size, hash_, algorithm, mimetype):
+        if mimetype == REPOSITORY:  # `_repositories` knows it
+            return
         if not repository:
             path = numbered(self.data / "Files", int(id_))
         else:
@@ -132,8 +133,9 @@ class Named:
             self.counts["elsewhere"] += 1
             return
         label = f"original file {id_} ({path.relative_to(self.volume)})"
-        if mimetype in FOLDERS:
-            if not path.is_dir():
+        if mimetype == FOLDER:
+            real = resolved(path, self.volume)
+            if real and not real.is_dir():
                 self.found.wrong("files", f"{label}: the directory isn't there")
         elif hash_ or size not in ("", "0") or path.exists():  # otherwise an upload that was begun and never ended
             yield from self._comparable(label, path, int(size) if size else None, algorithm, hash_)

@@ -61,6 +61,8 @@ def examine(found, it, data, asked):
         cluster.values(found, it)
         if cluster.omero(found, it, asked["patch"]) and data:
             files.files(found, it, data, asked["sample"], asked["seed"])
+    except cluster.QueryFailed as error:  # of a catalog that is damaged
+        found.wrong("databases", f"database-db: PostgreSQL can't tell what is in it: {error}")
     finally:
         it.stop()
 

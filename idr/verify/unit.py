@@ -4,6 +4,7 @@ cut. Sent by itself with each call, as idr/on_server.py is.
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 UNIT = "idr-verify.service"
 HOME = Path("/run/idr-verify")  # what is run, what it's asked, what it tells; the volumes are mounted below it
 PATIENCE = 10  # seconds that a question about progress waits for something to tell
+LONGEST = "RuntimeMaxSec=3d"  # then it's ended
 
 
 def begin(asked, _stream):
@@ -21,13 +23,15 @@ def begin(asked, _stream):
     files:  what is run, each file's text by its path: ``{"idr/verify/look.py": …}``
     asked:  as for ``look.look``
     """
-    for path, text in asked["files"].items():
+    os.umask(0o022)  # the cluster's owner comes through here
+    files = {**asked["files"], "asked.json": json.dumps(asked["asked"]), "told": "", "errors": ""}
+    for path, text in files.items():
         (HOME / path).parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         (HOME / path).write_text(text)
-    (HOME / "asked.json").write_text(json.dumps(asked["asked"]))
     done = subprocess.run(
         ["systemd-run", "--quiet", "--collect", f"--unit={UNIT}", f"--working-directory={HOME}",
-         f"--property=StandardOutput=file:{HOME}/told", f"--property=StandardError=file:{HOME}/errors",
+         f"--property={LONGEST}", f"--property=StandardOutput=file:{HOME}/told",
+         f"--property=StandardError=file:{HOME}/errors",
          "python3", "-m", "idr.verify.look", f"{HOME}/asked.json"],
         stdin=subprocess.DEVNULL, capture_output=True, text=True,
     )  # fmt: skip

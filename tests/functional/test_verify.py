@@ -101,7 +101,10 @@ class Volumes:
         made.append(
             f"insert into originalfile (id, repo, path, name, mimetype, hash, {OWNED}) values "
             f"(30, '{REPOSITORY}', 'demo_2/', '2020-06', 'Directory', null, {VALUES}), "
-            f"(31, 'another-uuid', '/omero/', 'script.py', 'text/x-python', 'f00', {VALUES})"
+            f"(31, 'another-uuid', '/omero/', 'script.py', 'text/x-python', 'f00', {VALUES}), "
+            f"(32, '{REPOSITORY}', '/data/OMERO/', 'ManagedRepository', 'Repository', '{REPOSITORY}', {VALUES}), "
+            f"(33, 'a-uuid', '/opt/omero/server/OMERO.server/lib/', 'scripts', 'Repository', 'a-uuid', {VALUES}), "
+            f"(34, 'a-uuid', 'omero/', 'of-no-mimetype', null, 'f00', {VALUES})"
         )
         planes = bytes(range(256)) * 16
         (self.files / "Pixels").mkdir()
@@ -190,8 +193,8 @@ def test_what_is_whole_has_no_problem_and_is_counted(volumes):
     assert figures["patch"] == PATCH
     assert figures["rows_of"]["annotation_mapvalue"] == 2000 and figures["rows"] > 2000
     assert figures["indexes"] > 100
-    # 10 imported, 1 attachment, 2 links, 1 of pixels; the script and the link that leads off are elsewhere
-    assert (figures["files"], figures["elsewhere"], figures["hashed"]) == (14, 2, 13)
+    # 10 imported, 1 attachment, 2 links, 1 of pixels; the scripts and the link that leads off are elsewhere
+    assert (figures["files"], figures["elsewhere"], figures["hashed"]) == (14, 3, 13)
     assert any("no page checksums" in note for note in found["notes"]) != volumes.checksums
 
 
@@ -246,6 +249,8 @@ def test_damaged_files_are_named(volumes):
     os.truncate(imported / "5.tif", 0)
     flip_file(volumes.files / "Pixels/1")
     flip_file(volumes.files / "Files/Dir-001/1234")
+    (volumes.files / "ManagedRepository/demo_2/2020-06").rename(volumes.files / "away")
+    (volumes.files / "ManagedRepository/demo_2/2020-06").symlink_to("/data/OMERO/away")
 
     lines = volumes.problems()
 

@@ -99,6 +99,17 @@ def test_what_was_put_aside_is_kept_and_told_of_and_all_else_is_as_it_should_be(
     assert not [note for note in plan.notes if "isn't in pillar any more" in note]
 
 
+def test_a_disproved_set_is_restored_only_where_that_is_said():
+    disproved = replace(SET, disproved="2026-11-25 05:00 UTC: a page")
+    facts = clouds.added(IDR, *things(disproved))
+
+    assert planned(facts).problems == (
+        f"{SET.id} was disproved, 2026-11-25 05:00 UTC: a page. If it's the best there is: even_if=disproved",
+    )
+    plan = planned(facts, even_if=("live", "disproved"))
+    assert plan.problems == () and f"{SET.id} was disproved, 2026-11-25 05:00 UTC: a page" in plan.notes
+
+
 def test_restored_once_more_nothing_changes_unless_that_is_said():
     after = clouds.after(BACKED_UP, planned(BACKED_UP))
 

@@ -72,12 +72,14 @@ def wanted_for(environment, pieces):
 
 def plan(cloud, asked):
     """The ``Plan`` that makes a scratch environment as ASKED, with its problems; what is left of one goes before."""
-    seen = facts(cloud, image=asked.image)
-    left = [f"{len(found)} {kind}s" for kind in ("server", "volume") if (found := seen.of(asked.name, kind))]
-    made = planning.plan(asked, _without(seen, asked.name), mark.new_run())
-    notes = [f"what is left of {asked.name} ({', '.join(left)}) is removed first"] if left else []
-    problems = (*_foreign(seen, asked.name), *made.problems)
-    return replace(made, problems=problems, notes=(*made.notes, *notes))
+    return _plan(facts(cloud, image=asked.image), asked)
+
+
+def _plan(seen, asked):
+    name, left = asked.name, _left(seen, asked.name)
+    made = planning.plan(asked, _without(seen, name), mark.new_run())
+    notes = [f"what is left of {name} ({', '.join(left)}) is removed first"] if left else []
+    return replace(made, problems=(*_foreign(seen, name), *made.problems), notes=(*made.notes, *notes))
 
 
 @contextmanager
@@ -93,8 +95,11 @@ def stood_up(cloud, asked, purpose, typed, broken, tell):
 
     Refused with every problem; and where it can't be removed, with what is left and what removes it.
     """
+    seen, run = facts(cloud, image=asked.image), mark.new_run()
+    problems = _foreign(seen, asked.name) if _left(seen, asked.name) else _plan(seen, asked).problems
+    if problems:  # of what is left, the quotas are given back first
+        raise Refused(problems)
     broken = broken or lock.dead_holder(cloud, asked.name)
-    run = mark.new_run()
     with lock.held(cloud, asked.name, run, purpose, broken, typed) as held:
         begun = _Run(cloud, asked, run, held, tell)
         left = begun.take_away()
@@ -162,6 +167,11 @@ class _Run:
     def _remedy(self):
         name = self.asked.name
         return f"the next run removes what is left of {name}; or: salt-run environment.destroy {name} confirm={name}"
+
+
+def _left(seen, name):
+    """What is there of that environment, in words."""
+    return [f"{len(found)} {kind}s" for kind in ("server", "volume") if (found := seen.of(name, kind))]
 
 
 def _foreign(seen, name):

@@ -141,6 +141,15 @@ def test_it_is_gone_where_it_could_only_be_made_in_part(world):
     assert world.is_as_before
 
 
+def test_what_blocks_it_is_refused_before_even_its_lock_is_made(monkeypatch):
+    world = World(monkeypatch, replace(BACKED_UP, quotas={**BACKED_UP.quotas, "volumes": (6, 6)}))
+
+    with pytest.raises(Refused) as refused, world.stood_up():
+        raise AssertionError("not reached")
+    assert "quota of volumes: 2 needed, 0 free" in refused.value.problems[0] and not hasattr(world, "typed")
+    assert scratch.plan("cloud", ASKED).problems == tuple(refused.value.problems)
+
+
 def test_what_a_killed_run_left_goes_first(monkeypatch):
     killed = World(monkeypatch, made())
     before = {it.id for it in killed.now.of(NAME, "server")}

@@ -38,6 +38,8 @@ def _set(it):
     yield f"{it['set']}: {it['state']}, {it['consistency']}, taken {it['taken']}, {it['size_gb']} GB"
     yield ", ".join(f"{key.replace('_', ' ')} {text}" for key, text in it["facts"].items())
     yield f"verified {it['verified']}: {it['figures']}" if it["verified"] else "never verified"
+    if it["disproved"]:
+        yield f"disproved {it['disproved']}"
     if it["pinned"]:
         yield f"pinned by {it['pinned']}"
     yield ""

@@ -19,6 +19,7 @@ from idr.backup import (
     restoring,
     schedule,
     taking,
+    verifying,
 )
 from idr.backup import status as standing
 from idr.backup.model import FAILED
@@ -28,7 +29,7 @@ from idr.door import door, milestones, who
 from idr.errors import IdrError, Refused
 from idr.site import folder_of
 
-__load__ = ["create", "scheduled", "list_", "show", "pin", "unpin", "prune", "restore", "status"]
+__load__ = ["create", "scheduled", "list_", "show", "pin", "unpin", "prune", "verify", "restore", "status"]
 __func_alias__ = {"list_": "list"}
 
 
@@ -164,7 +165,8 @@ def pin(set, reason, apply=False, break_lock=None, cloud=None, **kwargs):
 
         salt-run backup.pin idr-20261125T030000Z reason='before the upgrade to 5.6.4' apply=True
     """
-    return _kept("pin", [set, f"reason={reason}"], keeping.text(who(), reason), apply, break_lock, cloud)
+    said = keeping.pinned(keeping.text(who(), reason))
+    return _kept("pin", [set, f"reason={reason}"], said, apply, break_lock, cloud)
 
 
 @door
@@ -178,7 +180,7 @@ def unpin(set, apply=False, break_lock=None, cloud=None, **kwargs):
 
         salt-run backup.unpin idr-20261125T030000Z apply=True
     """
-    return _kept("unpin", [set], "", apply, break_lock, cloud)
+    return _kept("unpin", [set], keeping.pinned(""), apply, break_lock, cloud)
 
 
 @door
@@ -212,6 +214,46 @@ def prune(env=None, apply=False, retired=False, break_lock=None, cloud=None, **k
     how = " ".join(["salt-run backup.prune", *([env] if env else []), *(["retired=True"] if retired else [])])
     plans = [it.plan for it in planned]
     return _planned(plans, [line for it in planned for line in it.lines], f"{how} apply=True")
+
+
+@door
+def verify(set=None, apply=False, pick=None, env=None, sample=1000, break_lock=None, cloud=None, **kwargs):
+    """
+    Prove a backup set: clones of it are looked at on a scratch server in a network of its own, and the set is marked.
+
+    set:         its id, as ``backup.list`` tells it
+    pick:        ``random`` instead of a set: one of those that were never verified, or else of all
+    env:         with pick, only those of that environment
+    sample:      how many of OMERO's files are read and compared by their hashes, chosen at random; ``all``
+    break_lock:  a run that is known to be dead, as the refusal names it
+    cloud:       its name in clouds.yaml; that of ``pillar/environment_defaults.sls`` unless given
+
+    Looked at are every page's checksum, the structure of all tables and indexes, every value, the rows, the patch of
+    OMERO's database, and each file that a row names: that it's there and its size; of the sample, its bytes. Without
+    ``apply=True`` the plan is returned and nothing changes. The server goes at the end whatever happens, and what a
+    killed run left goes before the next one begins. The exit code is 1 where the set isn't whole: it's marked as
+    disproved then, with what was found first. Refused where the set can't be restored, while another verification of
+    its environment goes on, and with a credential that may make no servers.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run backup.verify idr-20261125T030000Z
+        salt-run backup.verify idr-20261125T030000Z apply=True
+        salt-run backup.verify pick=random env=idr sample=5000 apply=True
+    """
+    if __opts__.get("idr_environment"):
+        raise Refused([verifying.MAY_NOT])
+    files = _asked_of_verify(set, pick, env, sample)
+    connection = connect(cloud or wanted.cloud_of(env or manifest.environment_of(set) or ""))
+    words = [set] if set else ["pick=random", *([f"env={env}"] if env else [])]
+    words += [f"sample={sample}"] * (sample != 1000)
+    if not apply:
+        plan = verifying.plan(connection, set or verifying.pick(connection, env))
+        return _planned([plan], telling.lines(plan), shlex.join(["salt-run", "backup.verify", *words, "apply=True"]))
+    tell = milestones(__opts__, "backup/verify")
+    return _proved(verifying.verify(connection, set or verifying.pick(connection, env), files, break_lock, tell))
 
 
 @door
@@ -335,7 +377,7 @@ def _files(asked, env, apply, broken, folder):
         plan = bringing.plan(asked, env)
         how = shlex.join(["salt-run", "backup.restore", asked.set, f"into={env}", *said, "apply=True"])
         return _planned([plan], telling.lines(plan), how)
-    typed = shlex.join(["backup.restore", asked.set, *said])
+    typed = shlex.join(["backup.restore", asked.set, f"into={env}", *said])
     brought = bringing.bring(asked, env, broken, folder, typed, milestones(__opts__, "backup/restore"))
     return {"result": True, "comment": f"of {asked.set}, brought back beside what is there", "restored": brought}
 
@@ -344,10 +386,10 @@ def _look(env, cloud):
     return project.look(connect(cloud or wanted.cloud_of(env or "")))
 
 
-def _kept(function, words, pin, apply, broken, cloud):
+def _kept(function, words, said, apply, broken, cloud):
     id_ = words[0]
     connection = connect(cloud or wanted.cloud_of(manifest.environment_of(id_) or ""))
-    plan = keeping.keep(connection, id_, pin, apply, broken, milestones(__opts__, f"backup/{function}"))
+    plan = keeping.say(connection, id_, said, function, apply, broken, milestones(__opts__, f"backup/{function}"))
     if apply:
         return _done(plan.steps, f"{id_} is {function}ned", "nothing to change")
     return _planned([plan], telling.lines(plan), shlex.join(["salt-run", f"backup.{function}", *words, "apply=True"]))
@@ -368,6 +410,31 @@ def _done(steps, comment, nothing):
     if not steps:
         return {"result": True, "comment": nothing}
     return {"result": True, "comment": comment, "done": [str(step) for step in steps]}
+
+
+def _asked_of_verify(set, pick, env, sample):
+    """How many files are to be read, None for all. Refused where what was typed doesn't go together."""
+    problems = [] if bool(set) != bool(pick) else ["say either a set or pick=random"]
+    problems += [f"{set}: no id of a backup set"] if set and not manifest.environment_of(set) else []
+    problems += [f"pick: only `random` can be said, not {pick}"] if pick not in (None, "random") else []
+    problems += ["env: goes with pick=random"] if env and not pick else []
+    is_number = isinstance(sample, int) and not isinstance(sample, bool) and sample >= 0
+    problems += [] if is_number or sample == "all" else [f"sample: a number of files, or `all`, not {sample!r}"]
+    if problems:
+        raise Refused(problems)
+    return None if sample == "all" else sample
+
+
+def _proved(proof):
+    """What a verification came to."""
+    found = {"comment": f"{proof.id} is verified: {proof.figures}", "result": not proof.problems}
+    if proof.wrong:
+        found["comment"] = f"{proof.id} is disproved: {proof.wrong[0]}"
+    elif proof.problems:
+        found["comment"] = f"{proof.id} is whole, but not all was done: {proof.problems[0]}"
+    found |= {"problems": list(proof.problems)} if proof.problems else {}
+    found |= {"figures": proof.figures, "counted": proof.counted, "marked": proof.is_marked}
+    return found | ({"notes": list(proof.notes)} if proof.notes else {})
 
 
 def _has_to_be_ours(env):

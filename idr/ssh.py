@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import tempfile
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from idr import on_server, with_salt
@@ -40,6 +41,22 @@ class NoPython(IdrError):
     """A server that answers, but has no python3 to run anything with."""
 
 
+@dataclass(frozen=True)
+class Alone:
+    """A server that isn't in an environment's table, and is reached by an address of its own; for ``connections``."""
+
+    id: str
+    public_address: str
+
+    @property
+    def proxy(self):
+        return self
+
+    @property
+    def servers(self):
+        return {self.id: self}
+
+
 class Ssh:
     """Connections to the servers of one environment; made with ``connections``."""
 
@@ -57,6 +74,10 @@ class Ssh:
         of:       the module that has it, where that's another one made for this
         """
         return self._do(server, "python3", of, deed, asked, stream, seconds)
+
+    def do_of(self, module, server, deed, asked, seconds=120):
+        """Run a function of another such file, which a MODULE here is, and return what it returned."""
+        return self._do(server, "python3", module, deed, asked, None, seconds)
 
     def ask_salt(self, server, deed, asked, seconds=120):
         """Run a function of ``idr/with_salt.py`` on a server as root, by Salt's Python, and return what it returned."""
@@ -129,7 +150,7 @@ class Ssh:
 @contextmanager
 def connections(environment, known_hosts=()):
     """
-    Connections to an environment's servers for as long as the block lasts.
+    Connections to an environment's servers, or to one ``Alone``, for as long as the block lasts.
 
     known_hosts:  files with the servers' host keys, beside the operator's own
     """

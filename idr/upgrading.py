@@ -68,7 +68,7 @@ def upgrade(cloud, environment, ask, side, broken, tell):
     name, server = environment.name, _server(environment, side)
     if lock.record_id(cloud, name) is None:  # making it isn't what an upgrade is for
         raise Refused(plan(cloud, environment, ask, side).problems)
-    typed = NAME if side == "production" else f"{NAME} side={side}"
+    typed = f"{NAME} {name}" if side == "production" else f"{NAME} {name} side={side}"
     with lock.held(cloud, name, mark.new_run(), f"upgrade the database of {server}", broken, typed) as held:
         planned = plan(cloud, environment, ask, side)
         if planned.problems:

@@ -1,7 +1,8 @@
 """
-A pin on a backup set: who wants it kept and why, on each of its snapshots; no rule removes it then.
+What is written on each snapshot of a set that was ended: a pin, which is who wants it kept and why, so that no rule
+removes it; and what a verification found.
 
-It's taken under the environment's lock, since a prune that is at work has decided already.
+It's done under the environment's lock, since a prune that is at work has decided already.
 """
 
 from idr.backup import manifest, project, turn
@@ -22,40 +23,46 @@ def text(who, reason):
     return found
 
 
-def plan(seen, id_, pin):
+def pinned(text):
+    """What a pin writes; "" takes it off."""
+    return {"idr_pinned": text}
+
+
+def plan(seen, id_, said):
     """
-    The Plan by which a set is pinned, or not any more: a pure function. Refused where there's no such set, and where
-    its removal was begun.
+    The Plan by which a set says something: a pure function. Refused where there's no such set, and where its removal
+    was begun.
 
     seen:  the Project
-    pin:   what the pin says; "" takes it off
+    said:  what its snapshots are to say, by the keys of their metadata; "" takes away what was said
     """
     it = seen.the(id_)
-    if it.phase == GOING and pin:
+    if it.phase == GOING and any(said.values()):
         raise Refused([f"{id_}: its removal was begun, there may be nothing left to keep"])
     ids = {piece.snapshot for piece in (*it.pieces, *it.spare)}
     steps = [
-        Step("change", "snapshot", f"{thing.name} ({thing.id})", {"metadata": {"idr_pinned": pin}}, id=thing.id)
+        Step("change", "snapshot", f"{thing.name} ({thing.id})", {"metadata": said}, id=thing.id)
         for thing in seen.facts.all("snapshot")
-        if thing.id in ids and thing.what["metadata"].get("idr_pinned", "") != pin
+        if thing.id in ids and any(thing.what["metadata"].get(key, "") != text for key, text in said.items())
     ]
     return Plan(it.environment, tuple(steps))
 
 
-def keep(cloud, id_, pin, apply, broken, tell):
+def say(cloud, id_, said, purpose, apply, broken, tell):
     """
-    Pin a set or take its pin off, as `plan` says; or without `apply` only plan it. Returns the ``Plan``.
+    Have a set say something, as `plan` says; or without `apply` only plan it. Returns the ``Plan``.
 
-    broken:  the holder of a lock that is to be broken
-    tell:    is told one line of progress at a time
+    purpose:  the function of the backup runner: ``pin``
+    broken:   the holder of a lock that is to be broken
+    tell:     is told one line of progress at a time
     """
     try:
         seen = project.look(cloud)
-        shown = plan(seen, id_, pin)
+        shown = plan(seen, id_, said)
         if not apply or not shown.steps:
             return shown
-        with turn.held(cloud, seen.facts, shown.environment, "pin" if pin else "unpin", broken) as held:
-            now = plan(project.look(cloud), id_, pin)
+        with turn.held(cloud, seen.facts, shown.environment, purpose, broken) as held:
+            now = plan(project.look(cloud), id_, said)
             outcome = carry_out(cloud, now, tell, held)
     except ERRORS as error:
         raise IdrError(told(error)) from error

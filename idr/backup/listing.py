@@ -26,6 +26,7 @@ def told(it, held):
         "lacks": [use for use in it.uses if use not in {piece.use for piece in it.pieces}],
         "verified": it.verified and it.verified.isoformat(),
         "figures": it.figures,
+        "disproved": it.disproved,
         "pinned": it.pinned,
         "facts": dict(it.facts),
         "problems": list(it.problems),
@@ -33,11 +34,13 @@ def told(it, held):
 
 
 def state(it, held):
-    """A word on whether it can be restored: good, partial, damaged, taking, abandoned, failed or going."""
+    """A word on whether it can be restored: good, partial, disproved, damaged, taking, abandoned, failed or going."""
     if it.phase == TAKING:
         return TAKING if it.environment in held else "abandoned"
     if it.is_damaged:
         return "damaged"
+    if it.is_usable and it.disproved:
+        return "disproved"
     return PARTIAL if it.is_usable and not it.is_complete else it.phase
 
 

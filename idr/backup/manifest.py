@@ -44,12 +44,19 @@ def metadata(backup_set, piece):
         "pinned": backup_set.pinned,
         "verified": backup_set.verified and _text(backup_set.verified),
         "verified_figures": backup_set.figures,
+        "disproved": backup_set.disproved,
     }
     said |= {key: backup_set.facts.get(key) for key in FACTS}
     if len(said["uses"]) > LONGEST:  # one that isn't in the list wouldn't be missed
         raise IdrError(f"{backup_set.id}: the names of its {len(backup_set.uses)} volumes don't go into a manifest")
     told = {key: str(value)[:LONGEST] for key, value in said.items() if value not in (None, "")}
     return mark.metadata(backup_set.environment, backup_set.run, **told)
+
+
+def proof(verified=None, figures="", disproved=""):
+    """What a verification writes on each snapshot of a set: when it passed and its figures, or what disproved it."""
+    said = {"idr_verified": verified and _text(verified), "idr_verified_figures": figures, "idr_disproved": disproved}
+    return {key: (text or "")[:LONGEST] for key, text in said.items()}
 
 
 def sets(facts, environment=None):
@@ -160,6 +167,7 @@ def _set(entries, unreadable):
         pinned=_first(chosen, "pinned"),
         verified=min(verified) if all(verified) else None,
         figures=_first(chosen, "verified_figures"),
+        disproved=_first(chosen, "disproved"),
         run=first.thing.run or "",
         made=min(made) if all(made) else None,
         spare=tuple(entry.piece for entry in spare),

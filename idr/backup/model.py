@@ -54,6 +54,7 @@ class BackupSet:
     pinned: str | None = None  # who and why, as typed
     verified: datetime | None = None
     figures: str | None = None  # of the verification
+    disproved: str | None = None  # when a verification found it not to be whole, and what; gone with one that passes
     run: str = ""  # the id of the run that took it
     made: datetime | None = None  # of its first snapshot, by the cloud's clock; None where that isn't told
     spare: tuple[Piece, ...] = ()  # second snapshots of a use, of calls whose answers were lost: they go with the set
@@ -73,6 +74,11 @@ class BackupSet:
     def is_usable(self):
         """Whether it can be restored: it was ended well, and all that is required is still there and available."""
         return not self.why_not
+
+    @property
+    def is_good(self):
+        """Whether it's one to count on: it can be restored, and no verification has disproved it."""
+        return self.is_usable and not self.disproved
 
     @property
     def why_not(self):

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from idr.backup import manifest
 from idr.backup.model import BackupSet
-from idr.cloud import lock
+from idr.cloud import lock, scratch
 from idr.cloud.destroying import base
 from idr.cloud.inventory import facts
 from idr.cloud.model import Facts
@@ -60,10 +60,14 @@ def of(seen):
 
 
 def _used(seen):
-    """A volume that was made of a snapshot may need it for as long as it's being made, and where it's attached."""
+    """
+    A volume that was made of a snapshot may need it for as long as it's being made, and where it's attached. That of a
+    scratch environment is there only to be looked at: until it's gone, its set is.
+    """
     found = {}
     for volume in seen.all("volume"):
         status = volume.what["status"]
-        if volume.what["snapshot_id"] and (volume.what["attachments"] or status not in AT_REST):
+        used = volume.what["attachments"] or status not in AT_REST or scratch.is_scratch(volume.environment)
+        if volume.what["snapshot_id"] and used:
             found[volume.what["snapshot_id"]] = f"volume {volume.name} was made of it and is {status}"
     return found

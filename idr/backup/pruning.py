@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from idr.backup import manifest, project, retention, turn
 from idr.backup.model import GOING
-from idr.cloud import wanted
+from idr.cloud import credential, wanted
 from idr.cloud.connection import ERRORS, told
 from idr.cloud.making import carry_out
 from idr.cloud.model import Plan, Step
@@ -113,16 +113,8 @@ def _look(cloud, environment, retired):
             problems += refused.problems
     if problems:
         raise Refused(dict.fromkeys(problems))
-    return seen, prunings(seen, keep, datetime.now(UTC), environment, retired, _may_delete(cloud))
-
-
-def _may_delete(cloud):
-    """Whether this credential may delete snapshots, as far as that is told: access rules name all that it may do."""
-    rules = cloud.session.auth.get_access(cloud.session).application_credential_access_rules
-    if rules is None:
-        return True
-    deletes = [rule["path"] for rule in rules if rule["method"] == "DELETE"]  # a master's may take its own lock's tags
-    return any("/snapshots/" in path or path == "/**" for path in deletes)
+    may_delete = credential.may(cloud, "DELETE", "/snapshots/")
+    return seen, prunings(seen, keep, datetime.now(UTC), environment, retired, may_delete)
 
 
 def prunings(seen, keep, now, environment=None, retired=False, may_delete=True):

@@ -17,8 +17,8 @@ from idr.cloud.draft import in_order
 from idr.cloud.model import Step
 from idr.errors import Refused
 
-MISMATCH, LIVE, AGAIN = "mismatch", "live", "again"
-MAY_BE_SAID = (MISMATCH, LIVE, AGAIN)
+MISMATCH, LIVE, AGAIN, DISPROVED = "mismatch", "live", "again", "disproved"
+MAY_BE_SAID = (MISMATCH, LIVE, AGAIN, DISPROVED)
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def plan(asked, name, given):
 
 def restore(asked, name, given, broken, deploy, folder, tell):
     """Restore a set into an environment, as `plan` says; arguments and answer are those of ``applying.apply``."""
-    about, typed = partial(restoration, asked), f"backup.restore {asked.set}"
+    about, typed = partial(restoration, asked), f"backup.restore {asked.set} into={name}"
     return applying.apply(name, _given(asked, given), broken, deploy, folder, tell, about, "restore", typed)
 
 
@@ -116,6 +116,11 @@ class _Restoration:
         ]
         about += [f"OMERO {it.facts['omero_version']}"] if "omero_version" in it.facts else []
         self.notes.append(f"{it.id} is of {', '.join(about)}")
+        if it.disproved and DISPROVED in self.asked.even_if:
+            self.notes.append(f"{it.id} was disproved, {it.disproved}")
+        elif it.disproved:
+            best = f"If it's the best there is: even_if={DISPROVED}"
+            self.problems.append(f"{it.id} was disproved, {it.disproved}. {best}")
         for use in self.chosen:
             if use not in self.volumes:
                 self.problems.append(f"volumes: {self.name} has no {use}; it has {', '.join(self.volumes)}")

@@ -43,13 +43,13 @@ def verdicts(sets, keep, now, used=None, held=None, given_up=()):
 
     Whatever the rules say, these stay: what is pinned, in use, or for an operator to look at; the newest good and the
     newest verified set of the project and of each environment that isn't given up, and of the latter the newest without
-    a volume missing, too; a damaged one while no good one is newer. One from the future, by this clock, stays and
-    counts for nothing: it would stand for the newest though it may not be.
+    a volume missing, too; a damaged or disproved one while no good one is newer. One from the future, by this clock,
+    stays and counts for nothing: it would stand for the newest though it may not be.
     """
     used, held = used or {}, held or {}
     ordered = sorted(sets, key=lambda it: (it.when, it.id), reverse=True)
     reasons = {it.id: list(_above_rules(it, now, used, held)) for it in ordered}
-    counting = [it for it in ordered if it.is_usable and it.when <= now + EARLY]
+    counting = [it for it in ordered if it.is_good and it.when <= now + EARLY]
     for reason, newest in (("good", counting[:1]), ("verified", _verified(counting)[:1])):
         for it in newest:
             reasons[it.id].append(f"the newest {reason} of all environments")
@@ -58,8 +58,9 @@ def verdicts(sets, keep, now, used=None, held=None, given_up=()):
         for it, reason in _by_rules(own, keep[environment]):
             reasons[it.id].append(reason)
         for it in ordered:
-            if it.environment == environment and it.is_damaged and not (own and own[0].when >= it.when):
-                reasons[it.id].append("damaged, and no good one is newer")
+            spoilt = _spoilt(it)
+            if it.environment == environment and spoilt and not (own and own[0].when >= it.when):
+                reasons[it.id].append(f"{spoilt}, and no good one is newer")
     return tuple(Verdict(it, tuple(reasons[it.id]), "" if reasons[it.id] else _why(it, given_up)) for it in sets)
 
 
@@ -94,6 +95,11 @@ def _by_rules(own, keep):
     return [(it, reason) for reason, kept in newest.items() for it in kept]
 
 
+def _spoilt(it):
+    """A word on a set that was ended well and isn't one to count on; "" of any other."""
+    return "damaged" if it.is_damaged else "disproved" if it.is_usable and it.disproved else ""
+
+
 def _verified(sets):
     return [it for it in sets if it.verified]
 
@@ -102,6 +108,6 @@ def _why(it, given_up):
     """Why a set isn't kept."""
     if it.phase in UNUSABLE:
         return UNUSABLE[it.phase]
-    if it.is_damaged:
-        return "damaged, and a good one is newer"
+    if _spoilt(it):
+        return f"{_spoilt(it)}, and a good one is newer"
     return f"{it.environment} is given up" if it.environment in given_up else "no rule keeps it"

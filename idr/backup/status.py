@@ -27,7 +27,7 @@ class Status:
     environment: str
     at: datetime
     state: str
-    good: BackupSet | None  # the newest that can be restored
+    good: BackupSet | None  # the newest that can be restored, and that no verification has disproved
     verified: BackupSet | None  # the newest of those that was verified
     under_way: str | None  # the id of a set that is being taken
     due: datetime | None  # when the next one is, by itself
@@ -51,7 +51,7 @@ def of(project, environment, now, hours=()):
     early = [it for it in sets if it.when > now + EARLY]
     past = [it for it in sets if it not in early]
     states = {it.id: listing.state(it, project.held) for it in sets}
-    good = next((it for it in past if it.is_usable), None)
+    good = next((it for it in past if it.is_good), None)
     tried = [it for it in past if it.phase != GOING]
     under_way = next((it.id for it in tried if states[it.id] == TAKING), None)
     attempt = next((it for it in tried if states[it.id] != TAKING), None)
@@ -64,6 +64,7 @@ def of(project, environment, now, hours=()):
     notes += _untraced(project, environment, tried, was_due, now)
     notes += [
         *_missing(good),
+        *(f"{it.id} was disproved, {it.disproved}" for it in sets if it.disproved),
         *manifest.problems(project.facts, environment),
         *(line for it in sets for line in it.problems),
     ]
@@ -74,7 +75,7 @@ def of(project, environment, now, hours=()):
         at=now,
         state=state,
         good=good,
-        verified=next((it for it in past if it.is_usable and it.verified), None),
+        verified=next((it for it in past if it.is_good and it.verified), None),
         under_way=under_way,
         due=_due(hours, now),
         has_failed=bool(failures),
@@ -89,7 +90,7 @@ def of(project, environment, now, hours=()):
 def _failures(project, environment, attempt, good, states):
     """What the newest attempt left of a failure, in its set or in the environment's record."""
     found = []
-    if attempt and not attempt.is_usable:
+    if attempt and not attempt.is_good:
         found.append(f"the newest attempt, {attempt.id}, is {states[attempt.id]}: salt-run backup.show {attempt.id}")
     failed = project.failed.get(environment)
     if failed and not (good and good.when > failed):

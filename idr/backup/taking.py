@@ -68,7 +68,8 @@ def take(cloud, environment, ask, frozen, even_if, broken, by, tell):
     try:
         if lock.record_id(cloud, environment.name) is None:  # making it isn't what a backup is for
             raise Refused(_look(cloud, environment, ask, even_if).problems)
-        with lock.held(cloud, environment.name, run, "back up", broken, typed="backup.create") as held:
+        typed = f"backup.create {environment.name}"
+        with lock.held(cloud, environment.name, run, "back up", broken, typed) as held:
             failed = lock.moment()
             try:
                 coming = _look(cloud, environment, ask, even_if)

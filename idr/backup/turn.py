@@ -15,7 +15,7 @@ def held(cloud, seen, environment, purpose, broken):
     broken:   the holder of a lock that is to be broken
     """
     run = mark.new_run()
-    with lock.held(cloud, environment, run, purpose, broken, typed=f"backup.{purpose}") as mine:
+    with lock.held(cloud, environment, run, purpose, broken, typed=f"backup.{purpose} {environment}") as mine:
         try:
             yield mine
         finally:

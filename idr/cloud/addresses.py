@@ -1,5 +1,5 @@
 """
-The floating IP of an environment's proxy, and the tag that makes one the public's.
+The floating IP of an environment's proxy (or what else is its way in), and the tag that makes one the public's.
 
 One that is there is taken before a new one is made. One with the production tag is taken only if it's named, and one
 that is on another port never.
@@ -13,7 +13,7 @@ from idr.cloud.model import PRODUCTION_TAG, Ref
 
 def plan(draft, external):
     """Put down what the address needs. EXTERNAL is the network of floating IPs, None if it isn't known."""
-    proxy = next((server for server in draft.wanted.servers if server.role == "proxy"), None)
+    proxy = next((server for server in draft.wanted.servers if server.is_way_in), None)
     if proxy is None or external is None:
         return
     name = servers.port_name(proxy.name, draft.environment)
@@ -35,7 +35,7 @@ def plan(draft, external):
             f"{' and '.join(tagged)} both carry the tag {PRODUCTION_TAG}: openstack floating ip unset --tag "
             f"{PRODUCTION_TAG} the one that isn't the public's"
         )
-    elif not tagged:
+    elif not tagged and draft.wanted.public_name:
         draft.notes.append(f"no floating IP carries the tag {PRODUCTION_TAG}: this environment's gets it, and is live")
         draft.step("tag", "address", name, {"tag": PRODUCTION_TAG}, [("address", name)], id=id_)
     elif address and address.what["port_id"] and PRODUCTION_TAG in address.what["tags"]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from idr import enrol, update
-from idr.cloud import anew, host_keys, lock, mark, planning, wanted
+from idr.cloud import anew, host_keys, lock, mark, planning, scratch, wanted
 from idr.cloud.connection import connect
 from idr.cloud.destroying import unfinished
 from idr.cloud.inventory import facts
@@ -50,7 +50,7 @@ def plan(name, given, about=all_of_it):
 
     Returns the ``Plan`` with its problems. Refused where it can't be made.
     """
-    asked = wanted.read(name, given)
+    asked = _asked(name, given)
     return about(_look(connect(asked.cloud), asked)).plan
 
 
@@ -67,7 +67,7 @@ def apply(name, given, broken, deploy, folder, tell, about=all_of_it, purpose="a
 
     Returns an ``Applied``. Refused with every problem at once, before anything is made.
     """
-    asked = wanted.read(name, given)
+    asked = _asked(name, given)
     cloud = connect(asked.cloud)
     seen = _unblocked(about(_look(cloud, asked)))
     if seen.plan.steps or seen.goes_on:
@@ -80,7 +80,7 @@ def apply(name, given, broken, deploy, folder, tell, about=all_of_it, purpose="a
 
 def replacement(name, server, even_if):
     """The ``Plan`` that makes a server anew, as ``replace_server`` carries it out, with its problems."""
-    asked = wanted.read(name)
+    asked = _asked(name)
     return _replacing(_look(connect(asked.cloud), asked), server, even_if).plan
 
 
@@ -92,12 +92,18 @@ def replace_server(name, server, even_if, broken, deploy, folder, tell):
 
     Otherwise as `apply`.
     """
-    asked = wanted.read(name)
+    asked = _asked(name)
     cloud = connect(asked.cloud)
     seen = _unblocked(_replacing(_look(cloud, asked), server, even_if))
     with lock.held(cloud, name, seen.run, "replace", broken) as held:
         seen = _unblocked(_replacing(_look(cloud, asked), server, even_if))
         return _run(cloud, seen, held, lambda plan: anew.only(plan, server), deploy, folder, tell)
+
+
+def _asked(name, given=None):
+    if scratch.is_scratch(name):
+        raise Refused([f"{name}: such names are of what backup.verify makes and removes; take one that doesn't end so"])
+    return wanted.read(name, given)
 
 
 def _look(cloud, asked):

@@ -65,6 +65,19 @@ def rules_of(credential):
     return None if there is None else {(each["service"], each["method"], each["path"]) for each in there}
 
 
+def may(connection, method, what):
+    """
+    Whether a connection's credential may make such calls, as far as that is told: access rules name all that it may.
+
+    what:  a part of their path that no other call's has: ``/snapshots/``
+    """
+    rules = connection.session.auth.get_access(connection.session).application_credential_access_rules
+    if rules is None:
+        return True
+    paths = [rule["path"] for rule in rules if rule["method"] == method]
+    return any(what in path or path == "/**" for path in paths)
+
+
 def files(cloud, config, id_, secret):
     """
     The master's files, ``{path: (text, mode)}``: what says how CLOUD is reached, as an operator's own clouds.yaml does.

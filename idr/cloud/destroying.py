@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from idr.cloud import credential, host_keys, live, lock, mark, removal, wanted
+from idr.cloud import credential, host_keys, live, lock, mark, removal, scratch, wanted
 from idr.cloud.connection import connect
 from idr.cloud.inventory import facts
 from idr.cloud.making import carry_out
@@ -25,7 +25,7 @@ def destroy(name, confirm, apply, broken, folder, tell):
     """
     if confirm != name and (apply or confirm is not None):
         raise Refused([f"{name}: to destroy it, type its name a second time: confirm={name}"])
-    asked = wanted.read(name)
+    asked = _asked(name)
     cloud = connect(asked.cloud)
     run = mark.new_run()
 
@@ -53,7 +53,7 @@ def roll_back(name, confirm, apply, broken, folder, tell):
 
     Returns the ``Plan``; refused as `destroy` is, and when no run is unfinished.
     """
-    asked = wanted.read(name)
+    asked = _asked(name)
     cloud = connect(asked.cloud)
     plan = _unblocked(_rollback(cloud, asked)[0])
     if not apply:
@@ -81,6 +81,11 @@ def unfinished(seen, name):
     """The run on an environment that began and hasn't ended, or None."""
     group = base(seen, name)
     return lock.record(group.what["description"]).unfinished if group else None
+
+
+def _asked(name):
+    """The environment as pillar has it; a scratch one is in the cloud of the environment that it's for, by its keys."""
+    return replace(wanted.read(scratch.of_which(name) or name), name=name)
 
 
 def _plan(cloud, asked, run):

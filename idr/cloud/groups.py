@@ -1,5 +1,5 @@
 """
-Security groups: who may talk to whom. Each side's servers to each other, anyone to ports 80, 443 and 22 of the proxy.
+Security groups: who may talk to whom. Each side's servers to each other, anyone to the open ports of the way in.
 
 Production and analysis meet nowhere but on the proxy, which has a port in each. In groups of our own every rule that
 isn't ours to want is drift, and goes.
@@ -18,7 +18,7 @@ COMPARED = (
 
 def plan(draft):
     """Put down what the groups need."""
-    for name, rules in wanted(draft.environment).items():
+    for name, rules in wanted(draft.wanted).items():
         group = draft.own("group", name, lambda one: _used(draft.facts, one))
         if group is None:
             what = {"name": name, "description": draft.description()}
@@ -27,19 +27,22 @@ def plan(draft):
 
 
 def of_port(environment, server, network):
-    """The names of the groups of a server's port."""
-    outside = [f"{environment}-web-external", f"{environment}-bastion-external"]
-    return [network, *(outside if server.role == "proxy" and network == environment else [])]
+    """The names of the groups of a server's port; ENVIRONMENT is as it's Wanted."""
+    outside = [f"{environment.name}-{what}-external" for what, _ in environment.open]
+    return [network, *(outside if server.is_way_in and network == environment.name else [])]
 
 
 def wanted(environment):
-    """The groups by name, each with its rules; a remote group is a Ref. All may go out, as Neutron lets a new one."""
+    """
+    The groups of an environment that is Wanted, by name, each with its rules; a remote group is a Ref. All may go out,
+    as Neutron lets a new one.
+    """
     out = [{"direction": "egress", "ether_type": kind} for kind in ANYWHERE]
     groups = {}
-    for side in (environment, f"{environment}-a"):
+    for side in [network.name for network in environment.networks]:
         groups[side] = [*out, {"direction": "ingress", "ether_type": "IPv4", "remote_group_id": Ref("group", side)}]
-    for name, ports in (("web", (80, 443)), ("bastion", (22,))):
-        groups[f"{environment}-{name}-external"] = [
+    for name, ports in environment.open:
+        groups[f"{environment.name}-{name}-external"] = [
             *out,
             *(
                 {

@@ -80,6 +80,13 @@ def record_id(cloud, environment):
         raise IdrError(f"security group {environment}, which is the lock: {told(error)}") from error
 
 
+def dead_holder(cloud, environment):
+    """Who holds an environment's lock, or claims it, and is known to be dead: a process of this user, here. Or None."""
+    found = _groups(cloud, environment)
+    holders = [said.holder for _, said in found] + [_claimed(tag).holder for _, tag in _claims(found)]
+    return next((holder for holder in holders if holder and _is_dead(holder)), None)
+
+
 def moment():
     """The time as it's written in records."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -187,11 +194,11 @@ def held(cloud, environment, run, purpose, broken=None, typed=None):
     run:      this run's id, which the base group gets if it has to be made
     purpose:  what for, which others are told: ``apply``
     broken:   the holder whose lock is to be broken, as the refusal shows it
-    typed:    the runner that was typed, where it isn't ``environment.<purpose>``
+    typed:    the command that was typed, where it isn't ``environment.<purpose> <environment>``
 
     Refused with who holds it, since when, and how it's broken.
     """
-    lock = _acquire(cloud, environment, run, purpose, broken, typed or f"environment.{purpose}")
+    lock = _acquire(cloud, environment, run, purpose, broken, typed or f"environment.{purpose} {environment}")
     try:
         yield lock
     finally:
@@ -294,14 +301,20 @@ def _groups(cloud, environment):
 
 
 def _held_by(environment, said, typed, broken):
-    me, _, _ = this_process().rpartition(":")
     who, _, pid = said.holder.rpartition(":")
-    dead = ", which doesn't run any more" if who == me and not os.path.exists(f"/proc/{pid}") else ""
+    dead = ", which doesn't run any more" if _is_dead(said.holder) else ""
     wrong = f"break_lock={broken} doesn't name its holder. " if broken else ""
     return (
         f"{environment}: {who} (process {pid}{dead}) is on it since {said.since}, to {said.purpose}. {wrong}"
-        f"Once you are sure that this run is dead: salt-run {typed} {environment} apply=True break_lock={said.holder}"
+        f"Once you are sure that this run is dead: salt-run {typed} apply=True break_lock={said.holder}"
     )
+
+
+def _is_dead(holder):
+    """Whether that is known to be a process of this user on this machine that has ended."""
+    me, _, _ = this_process().rpartition(":")
+    who, _, pid = holder.rpartition(":")
+    return who == me and not os.path.exists(f"/proc/{pid}")
 
 
 def _pauses():

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 PRODUCTION_TAG = "idr-production"  # in Neutron, on the floating IP that is the public's; it never moves
+SCRATCH = "scratch"  # role of the one server of an environment that a backup set is looked at in (idr/cloud/scratch.py)
+WEB, SSH = ("web", (80, 443)), ("bastion", (22,))
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,11 @@ class WantedServer:
     flavor: str
     networks: tuple[str, ...]
 
+    @property
+    def is_way_in(self):
+        """Whether it's the one that has the environment's floating IP."""
+        return self.role in ("proxy", SCRATCH)
+
 
 @dataclass(frozen=True)
 class WantedNetwork:
@@ -64,7 +71,7 @@ class Wanted:
 
     name: str
     cloud: str  # of clouds.yaml
-    public_name: str
+    public_name: str  # "": none that the public is to see, so it never gets the production tag
     image: str
     keys: tuple[str, ...]  # public SSH keys; the first is the key pair's
     nameservers: tuple[str, ...]
@@ -75,6 +82,7 @@ class Wanted:
     address: str | None = None  # a floating IP that was named; None: one that is free, or a new one
     volume_type: str = ""  # "": the cloud's default
     zone: str = ""  # the availability zone; "": the only one, or where the environment is already
+    open: tuple[tuple[str, tuple[int, ...]], ...] = (WEB, SSH)  # to all outside, at the way in: ports, and what for
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ def _key(draft, needed):
 
 def _port(draft, server, there, network, free):
     name = port_name(server.name, network)
-    wanted = groups.of_port(draft.environment, server, network)
+    wanted = groups.of_port(draft.wanted, server, network)
     port = draft.own("port", name, lambda one: bool(one.what["device_id"]))
     ids = [draft.id("group", group) for group in wanted]
     if port is None:

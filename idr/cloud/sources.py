@@ -146,6 +146,8 @@ def _check(draft, volume, thing, zone):
     if thing.what["status"] not in (*READY, "creating", "attaching", "reserved"):
         wrong.append(f"is {thing.what['status']}")
     backup = _set_of(draft, thing)
+    if backup and backup.disproved:
+        draft.notes.append(f"{backup.id} was disproved, {backup.disproved}")
     if backup and backup.phase in UNUSABLE:
         wrong.append(f"is of the backup set {backup.id}: {UNUSABLE[backup.phase]}")
     if thing.what["size"] > volume.size_gb:

@@ -19,7 +19,7 @@ IT = backup_set()
 
 
 def after(seen, pin, id_=IT.id):
-    return clouds.after(seen, keeping.plan(project.of(seen), id_, pin))
+    return clouds.after(seen, keeping.plan(project.of(seen), id_, keeping.pinned(pin)))
 
 
 def test_a_pin_is_on_every_snapshot_the_spare_ones_too():
@@ -30,7 +30,7 @@ def test_a_pin_is_on_every_snapshot_the_spare_ones_too():
     assert [it.pinned for it in manifest.sets(now, "idr")] == ["ada@desk: for the paper"]
     assert manifest.sets(now, "newidr") == manifest.sets(seen, "newidr")
     assert len([it for it in now.all("snapshot") if it.what["metadata"].get("idr_pinned")]) == 3
-    assert keeping.plan(project.of(now), IT.id, "ada@desk: for the paper").steps == ()
+    assert keeping.plan(project.of(now), IT.id, keeping.pinned("ada@desk: for the paper")).steps == ()
 
 
 def test_it_is_taken_off_again_and_that_twice_is_nothing():
@@ -39,17 +39,17 @@ def test_it_is_taken_off_again_and_that_twice_is_nothing():
     now = after(seen, "")
 
     assert [it.pinned for it in manifest.sets(now)] == [None]
-    assert keeping.plan(project.of(now), IT.id, "").steps == ()
-    assert keeping.plan(project.of(facts(IT)), IT.id, "").steps == ()
+    assert keeping.plan(project.of(now), IT.id, keeping.pinned("")).steps == ()
+    assert keeping.plan(project.of(facts(IT)), IT.id, keeping.pinned("")).steps == ()
 
 
 def test_what_is_being_removed_is_not_pinned_and_may_be_unpinned():
     seen = project.of(facts(replace(IT, phase=GOING, pinned="ada@desk: for the paper")))
 
     with pytest.raises(Refused) as refused:
-        keeping.plan(seen, IT.id, "ada@desk: wait")
+        keeping.plan(seen, IT.id, keeping.pinned("ada@desk: wait"))
     assert "its removal was begun" in refused.value.problems[0]
-    assert len(keeping.plan(seen, IT.id, "").steps) == 2
+    assert len(keeping.plan(seen, IT.id, keeping.pinned("")).steps) == 2
 
 
 def test_a_pin_says_who_and_why_and_fits():

@@ -138,3 +138,21 @@ def test_a_clouds_own_words_are_read():
 
 def _foreign():
     return {"metadata": {}, "temporary": None, "status": "available", "size": 1, "volume_id": "v", "created_at": None}
+
+
+def test_a_proof_and_a_disproof_are_read_as_they_are_written():
+    it = backups.backup_set()
+    now = datetime(2026, 11, 25, 5, tzinfo=UTC)
+
+    def said(**proof):
+        seen = backups.facts(replace(it, verified=backups.NIGHT, figures="old", disproved="old"))
+        for thing in seen.all("snapshot"):
+            seen = backups.told(seen, thing, **manifest.proof(**proof))
+        [found] = manifest.sets(seen)
+        return found.verified, found.figures, found.disproved
+
+    assert said(verified=now, figures="3120 pages") == (now, "3120 pages", None)
+    assert said(disproved="a page") == (None, None, "a page")
+    assert all(len(text) <= manifest.LONGEST for text in manifest.proof(now, "x" * 999, "y" * 999).values())
+    whole = replace(it, disproved="a page")
+    assert manifest.sets(backups.facts(whole)) == (whole,)

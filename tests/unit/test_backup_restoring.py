@@ -99,6 +99,17 @@ def test_what_was_put_aside_is_kept_and_told_of_and_all_else_is_as_it_should_be(
     assert not [note for note in plan.notes if "isn't in pillar any more" in note]
 
 
+def test_a_disproved_set_is_restored_only_where_that_is_said():
+    disproved = replace(SET, disproved="2026-11-25 05:00 UTC: a page")
+    facts = clouds.added(IDR, *things(disproved))
+
+    assert planned(facts).problems == (
+        f"{SET.id} was disproved, 2026-11-25 05:00 UTC: a page. If it's the best there is: even_if=disproved",
+    )
+    plan = planned(facts, even_if=("live", "disproved"))
+    assert plan.problems == () and f"{SET.id} was disproved, 2026-11-25 05:00 UTC: a page" in plan.notes
+
+
 def test_restored_once_more_nothing_changes_unless_that_is_said():
     after = clouds.after(BACKED_UP, planned(BACKED_UP))
 
@@ -295,7 +306,7 @@ def test_what_is_typed_wrong_is_refused_at_once():
         restoring.plan(Restore("yesterday", None, frozenset({"force"})), "idr", {"sources": "idr", "vm_image": "x"})
     assert refused.value.problems == [
         "yesterday: no id of a backup set",
-        "even_if: only mismatch, live, again can be said, not force",
+        "even_if: only mismatch, live, again, disproved can be said, not force",
         "sources=: what is restored comes from yesterday",
     ]
 
@@ -439,5 +450,5 @@ def test_an_apply_of_it_holds_the_lock_under_its_own_name_and_plans_once_more_wh
     with pytest.raises(Refused) as refused:
         restoring.restore(Restore(EARLIER.id, None, frozenset({"live"})), "idr", {}, None, None, tmp_path, print)
     assert refused.value.problems[0].endswith(
-        f"salt-run backup.restore {EARLIER.id} idr apply=True break_lock=eve@desk:1"
+        f"salt-run backup.restore {EARLIER.id} into=idr apply=True break_lock=eve@desk:1"
     )

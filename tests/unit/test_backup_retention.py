@@ -188,7 +188,7 @@ def test_an_environment_that_is_given_up_keeps_what_stands_above_rules_alone():
     assert kept(old, given_up=("idr",)) == [old[0], old[3]]  # nothing newer is left anywhere
 
 
-# Any history: sets at any hour of some years, from the future too, whole, damaged, failed, pinned, verified, in use.
+# Any history: sets at any hour of some years, from the future too, whole, damaged, failed, pinned, proved, in use.
 @st.composite
 def histories(draw):
     sets = {}
@@ -200,6 +200,7 @@ def histories(draw):
             draw(st.sampled_from([GOOD] * 5 + [PARTIAL, FAILED, TAKING, GOING])),
             pinned=draw(st.sampled_from([None] * 6 + ["ada: why not"])),
             verified=draw(st.sampled_from([None, None, NIGHT])),
+            disproved=draw(st.sampled_from([None] * 5 + ["a page"])),
             problems=draw(st.sampled_from([()] * 9 + [("a riddle",)])),
         )
         if draw(st.integers(0, 7)) == 0:
@@ -215,8 +216,8 @@ MANY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCh
 
 
 def counting(sets, environment=None):
-    """Those that could be restored now, the newest first."""
-    able = [it for it in sets if it.is_usable and it.when <= NIGHT and environment in (None, it.environment)]
+    """Those that could be restored now and that nothing disproves, the newest first."""
+    able = [it for it in sets if it.is_good and it.when <= NIGHT and environment in (None, it.environment)]
     return sorted(able, key=lambda it: (it.when, it.id), reverse=True)
 
 

@@ -1,13 +1,14 @@
 """What is typed about backups beside `create`: plans with the command that does them, exit codes, what was done."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from idr.backup import files, project, restoring
+from idr.backup import files, project, restoring, verifying
 from idr.backup.model import FAILED
 from idr.cloud.applying import Applied
 from idr.cloud.model import Plan, Step
@@ -53,7 +54,7 @@ def test_a_pin_is_planned_with_the_very_command_that_does_it(runner):
 
 def test_what_was_done_is_told_as_done(runner, monkeypatch):
     step = Step("change", "snapshot", "idr-omero-data", id="s-1")
-    monkeypatch.setattr(runner.keeping, "keep", lambda *_: Plan("idr", (step,)))
+    monkeypatch.setattr(runner.keeping, "say", lambda *_: Plan("idr", (step,)))
     assert runner.unpin(NEW.id, apply=True) == {
         "result": True, "comment": f"{NEW.id} is unpinned", "done": ["change snapshot idr-omero-data"],
     }  # fmt: skip
@@ -173,6 +174,23 @@ def brought(runner, monkeypatch):
     return runner
 
 
+@pytest.fixture
+def proved(runner, monkeypatch):
+    """The runner, and what it asked of a verification."""
+    runner.asked, proof = [], verifying.Proof(NEW.id, (), (), ("a note",), "3120 pages, 60 s", {"pages": 3120}, True)
+    runner.proof = proof
+
+    def verify(cloud, id_, sample, broken, tell):
+        runner.asked.append((id_, sample, broken))
+        return runner.proof
+
+    step = Step("make", "server", "idrscratch-server", {"metadata": {"idr_role": "scratch"}})
+    monkeypatch.setattr(runner.verifying, "verify", verify)
+    monkeypatch.setattr(runner.verifying, "plan", lambda cloud, id_: Plan("idrscratch", (step,), notes=(id_,)))
+    monkeypatch.setattr(runner.verifying, "pick", lambda cloud, env: {"idr": NEW.id, None: OLD.id}[env])
+    return runner
+
+
 @pytest.mark.parametrize(
     ("typed", "paths", "shown"),
     [
@@ -204,7 +222,7 @@ def test_files_that_were_brought_are_told_with_their_places(brought, tmp_path):
     }
     [(asked, name, broken, folder, typed, _)] = brought.asked
     assert (asked, name, broken, folder) == (files.Files(NEW.id, ("/data/OMERO/12",)), "idr", "ada@desk:1", tmp_path)
-    assert typed == f"backup.restore {NEW.id} file=/data/OMERO/12"
+    assert typed == f"backup.restore {NEW.id} into=idr file=/data/OMERO/12"
 
 
 def test_what_is_about_servers_means_nothing_where_files_are_asked_for(brought):
@@ -212,6 +230,63 @@ def test_what_is_about_servers_means_nothing_where_files_are_asked_for(brought):
 
     assert told["retcode"] == 1 and not brought.asked
     assert told["problems"] == [f"{key}: means nothing with file=" for key in ("even_if", "deploy", "address")]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"set": NEW.id}, NEW.id),
+        ({"set": NEW.id, "sample": "all"}, f"{NEW.id} sample=all"),
+        ({"pick": "random", "env": "idr", "sample": 0}, "pick=random env=idr sample=0"),
+    ],
+)
+def test_a_verification_is_planned_with_the_very_command_that_does_it(proved, given, words):
+    told = lines(proved.verify(**given))
+
+    assert f"note: {NEW.id}" in told and "  + idrscratch-server: scratch" in told
+    assert told[-1] == f"a plan, nothing was changed. To do it: salt-run backup.verify {words} apply=True"
+    assert proved.asked == []
+
+
+def test_a_verification_is_told_with_its_figures(proved):
+    assert proved.verify(NEW.id, apply=True) == {
+        "result": True, "comment": f"{NEW.id} is verified: 3120 pages, 60 s", "figures": "3120 pages, 60 s",
+        "counted": {"pages": 3120}, "marked": True, "notes": ["a note"],
+    }  # fmt: skip
+    proved.verify(pick="random", apply=True, sample="all", break_lock="ada@desk:1")
+    assert proved.asked == [(NEW.id, 1000, None), (OLD.id, None, "ada@desk:1")]
+
+
+def test_a_disproof_exits_1_and_so_does_what_was_not_all_done(proved):
+    proved.proof = replace(proved.proof, wrong=("a page", "a file"), problems=("a page", "a file"))
+    told = proved.verify(NEW.id, apply=True)
+    assert (told["retcode"], told["comment"]) == (1, f"{NEW.id} is disproved: a page")
+    assert told["problems"] == ["a page", "a file"]
+
+    proved.proof = replace(proved.proof, wrong=(), problems=("a volume is left",))
+    told = proved.verify(NEW.id, apply=True)
+    assert (told["retcode"], told["comment"]) == (1, f"{NEW.id} is whole, but not all was done: a volume is left")
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({}, "say either a set or pick=random"),
+        ({"set": NEW.id, "pick": "random"}, "say either a set or pick=random"),
+        ({"set": "idr"}, "idr: no id of a backup set"),
+        ({"pick": "newest"}, "pick: only `random` can be said, not newest"),
+        ({"set": NEW.id, "env": "idr"}, "env: goes with pick=random"),
+        ({"set": NEW.id, "sample": "some"}, "sample: a number of files, or `all`, not 'some'"),
+        ({"set": NEW.id, "sample": -1}, "sample: a number of files, or `all`, not -1"),
+    ],
+)
+def test_what_is_typed_wrong_of_a_verification_is_refused(proved, given, problem):
+    assert proved.verify(**given)["problems"] == [problem]
+
+
+def test_a_master_verifies_nothing_not_even_in_a_plan(proved):
+    proved.__opts__["idr_environment"] = "idr"
+    assert proved.verify(NEW.id)["problems"] == [verifying.MAY_NOT]
 
 
 def test_a_status_is_told_and_written_for_prometheus(runner, tmp_path):

@@ -55,6 +55,15 @@ def roll_back(monkeypatch):
     return roll_back
 
 
+def test_a_scratch_environment_is_taken_away_by_the_keys_and_from_the_cloud_of_the_one_that_it_is_for(monkeypatch):
+    monkeypatch.setattr(destroying.wanted, "read", lambda name: clouds.wanted(name, cloud=f"of {name}"))
+
+    asked = destroying._asked("idrscratch")
+
+    assert (asked.name, asked.cloud, asked.keys) == ("idrscratch", "of idr", (clouds.KEY,))
+    assert destroying._asked("idr") == clouds.wanted("idr", cloud="of idr")
+
+
 def problems(roll_back, *given):
     with pytest.raises(Refused) as refused:
         roll_back(*given)

@@ -1,6 +1,7 @@
 """The lock of an environment against a Neutron that keeps revisions: who gets it, who is told what, what is left."""
 
 import random
+import subprocess
 import threading
 import time
 from types import SimpleNamespace
@@ -75,7 +76,7 @@ def test_who_typed_another_runner_is_told_that_one(cloud):
     claim(cloud, "IDR environment newidr; held by ada@desk:4711 since 2026-11-24T05:00:00.000Z to apply")
     with (
         pytest.raises(Refused) as refused,
-        lock.held(cloud, ENVIRONMENT, "run-1", "take a backup", typed="backup.create"),
+        lock.held(cloud, ENVIRONMENT, "run-1", "take a backup", typed="backup.create newidr"),
     ):
         pass
     assert refused.value.problems[0].endswith("salt-run backup.create newidr apply=True break_lock=ada@desk:4711")
@@ -100,6 +101,30 @@ def test_who_died_between_tag_and_description_is_named_and_broken_like_any_other
     with held(cloud, broken="ada@desk:4711") as mine:
         mine.check()
     assert group.tags == []
+
+
+@pytest.mark.parametrize("way", ["written", "claimed"])
+def test_a_holder_is_known_to_be_dead_by_its_own_machine_alone(cloud, way):
+    def hold(who, pid):
+        cloud.network.kept.clear()
+        written = f"; held by {who}:{pid} since 2026-11-24T05:00:00.000Z to verify" if way == "written" else ""
+        claim(cloud, mark.description(ENVIRONMENT, "run-0") + written)
+        if way == "claimed":
+            [group] = cloud.network.kept.values()
+            group.tags = [f"idr-claim-2026-11-24T05:00:00.000Z~{who}:{pid}"]
+        return lock.dead_holder(cloud, ENVIRONMENT)
+
+    me, _, pid = lock.this_process().rpartition(":")
+    ended = subprocess.Popen("true")
+    ended.wait()
+    assert hold(me, ended.pid) == f"{me}:{ended.pid}"
+    assert hold(me, pid) is None and hold("ada@another", ended.pid) is None
+
+
+def test_nobody_is_dead_where_nobody_holds_it(cloud):
+    assert lock.dead_holder(cloud, ENVIRONMENT) is None
+    claim(cloud, mark.description(ENVIRONMENT, "run-0"))
+    assert lock.dead_holder(cloud, ENVIRONMENT) is None
 
 
 def test_whose_lock_was_broken_goes_no_further_and_takes_nothing_back(cloud, monkeypatch):

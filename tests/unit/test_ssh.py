@@ -6,7 +6,8 @@ import pytest
 
 from idr import files_on_server
 from idr.errors import IdrError
-from idr.ssh import NoPython, connections
+from idr.ssh import Alone, NoPython, connections
+from idr.verify import unit
 from tests.tables import IDR
 
 SAID = {
@@ -103,3 +104,17 @@ def test_every_hop_is_strict_about_the_host_key_of_its_own_name(ssh_says):
     [hop] = [word for word in words if word.startswith("ProxyCommand=")]
     for option in ("StrictHostKeyChecking=yes", "HostKeyAlias=idr-proxy", "HostName=198.51.100.10", "-W %h:%p"):
         assert option in hop.replace("'", "")
+
+
+def test_a_server_alone_is_reached_by_its_own_address_and_known_key(ssh_says, tmp_path):
+    ssh_says(0, "", "[]")
+    server = Alone("idrscratch-server", "198.51.100.11")
+
+    with connections(server, [tmp_path / "known_hosts"]) as ssh:
+        assert ssh.do_of(unit, server, "progress", {"offset": 0}) == []
+
+    words = ssh_says.words()
+    for option in ("HostName=198.51.100.11", "HostKeyAlias=idrscratch-server", "StrictHostKeyChecking=yes"):
+        assert option in words
+    assert f"{tmp_path}/known_hosts" in words and "ProxyCommand" not in words
+    assert ssh_says.stdin().startswith(Path(unit.__file__).read_text()) and ssh_says.stdin().endswith('{"offset": 0}\n')

@@ -1,0 +1,231 @@
+"""
+A backup set proved: clones of it are looked at on a scratch server (idr/cloud/scratch.py, idr/verify), and the set is
+marked with what was found. One that isn't whole is disproved: it stands for no good one any more.
+
+What keeps a set from being looked at says nothing of it, and leaves its marks as they are.
+"""
+
+import random
+import secrets
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from idr.backup import keeping, manifest, project
+from idr.backup.model import PRODUCTION
+from idr.backup.retention import EARLY
+from idr.checkout import CHECKOUT
+from idr.cloud import credential, host_keys, scratch, wanted
+from idr.cloud.connection import ERRORS, told
+from idr.errors import IdrError, Refused
+from idr.ssh import Alone, NoPython, Unreachable, connections
+from idr.verify import unit
+
+USES = ("omero-data", "database-db")  # of the volumes that are looked at
+MAY_NOT = (
+    "this credential may make no servers, as a master's own mayn't: type it at a workstation, with an operator's "
+    "clouds.yaml"
+)
+FIRST_ANSWER = 300  # seconds until a server that has started has to be reached by SSH
+OUT_OF_SIGHT = 600  # seconds without a word from it until it's given up
+WORD = 60  # seconds between two words of what goes on
+LOCKED = 900  # seconds that another run on the set's environment is waited for, to mark the set
+PAUSE = 5
+
+
+@dataclass(frozen=True)
+class Proof:
+    """
+    What a verification came to: WRONG is what disproves the set; PROBLEMS besides that what wasn't done. FIGURES are
+    the text that the set is marked with, COUNTED all that was counted.
+    """
+
+    id: str
+    wrong: tuple[str, ...]
+    problems: tuple[str, ...]
+    notes: tuple[str, ...]
+    figures: str
+    counted: dict
+    is_marked: bool
+
+
+def pick(cloud, environment, choose=random.choice):
+    """
+    The id of a set at random: of those that were never verified, or else of all that can be restored. One that was
+    disproved is left to whoever names it.
+
+    environment:  the only one whose sets they are to be, None: any
+    """
+    try:
+        seen, now = project.look(cloud), datetime.now(UTC)
+    except ERRORS as error:
+        raise IdrError(told(error)) from error
+    named = [it for it in seen.sets if environment in (None, it.environment)]
+    able = [it for it in named if it.is_good and it.when <= now + EARLY]
+    if not able:
+        raise Refused([f"{environment or 'this project'} has no good backup set that could be verified"])
+    return choose([it for it in able if not it.verified] or able).id
+
+
+def plan(cloud, id_):
+    """What is made to look at a set, a ``Plan`` with its problems."""
+    try:
+        asked, notes = _asked(project.look(cloud), id_)
+        made = scratch.plan(cloud, asked)
+    except ERRORS as error:
+        raise IdrError(told(error)) from error
+    problems = made.problems if _may(cloud) else (MAY_NOT, *made.problems)
+    return replace(made, problems=problems, notes=(*notes, *made.notes))
+
+
+def verify(cloud, id_, sample, broken, tell):
+    """
+    Look at a set, and mark it with what was found; returns a ``Proof``.
+
+    sample:  how many of OMERO's files are read and compared by their hashes, chosen at random; None: all
+    broken:  the holder of a lock that is to be broken
+    tell:    is told one line of progress at a time
+
+    Refused, and the set is marked with nothing, where it can't be looked at.
+    """
+    proof = None
+    try:
+        seen = project.look(cloud)
+        asked, notes = _asked(seen, id_)
+        if not _may(cloud):
+            raise Refused([MAY_NOT])
+        began, seed = time.monotonic(), secrets.randbelow(10**6)
+        questions = {"patch": seen.the(id_).facts.get("database_patch"), "sample": sample, "seed": seed}
+        with scratch.stood_up(cloud, asked, "verify", f"backup.verify {id_}", broken, tell) as made:
+            found = _looked_at(cloud, made, questions, tell)
+            figures = text(found["figures"], time.monotonic() - began)
+            wrong = tuple(found["problems"])
+            proof = Proof(id_, wrong, wrong, (*notes, *found["notes"]), figures, found["figures"], False)
+            _mark(cloud, proof, tell)
+            proof = replace(proof, is_marked=True)
+    except Refused as refused:
+        if proof is None:
+            raise
+        proof = replace(proof, problems=(*proof.problems, *refused.problems))
+    except ERRORS as error:
+        raise IdrError(told(error)) from error
+    return proof
+
+
+def text(figures, seconds):
+    """The figures of a verification in a line."""
+    hashed = f"{figures.get('hashed', 0)} of {figures.get('files', 0)} files read"
+    seed = f" (seed {figures['seed']})" if figures.get("seed") is not None else ""
+    parts = [
+        f"PostgreSQL {figures.get('postgresql', 'unknown')}",
+        f"patch {figures.get('patch') or 'unknown'}",
+        f"{figures.get('pages', 0)} pages" if figures.get("checksums") else "no page checksums",
+        f"{figures.get('indexes', 0)} indexes",
+        f"{figures.get('rows', 0)} rows of {figures.get('tables', 0)} tables",
+        f"{hashed}{seed}, {figures.get('bytes', 0)} bytes there",
+        *([f"{figures['elsewhere']} elsewhere"] if figures.get("elsewhere") else []),
+        *([f"{figures['without_hash']} without a hash"] if figures.get("without_hash") else []),
+        f"{seconds:.0f} s",
+    ]
+    return ", ".join(parts)
+
+
+def disproof(wrong, now):
+    """What a set that isn't whole is marked with: when that was found, and what first of all."""
+    more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+    when = f"{now:%Y-%m-%d %H:%M} UTC: "
+    return when + wrong[0][: manifest.LONGEST - len(when) - len(more)] + more
+
+
+def _asked(seen, id_):
+    """The scratch environment for a set, and what is to be said of it. Refused where the set can't be looked at."""
+    it = seen.the(id_)
+    if not it.is_usable:
+        raise Refused([f"{id_}: can't be verified: {why}" for why in it.why_not])
+    pieces = [piece for piece in it.pieces if piece.use in USES]
+    lacks = sorted(set(USES) - {piece.use for piece in pieces})
+    if lacks:
+        raise Refused([f"{id_}: has no {' and no '.join(lacks)}, without which there's nothing to compare"])
+    others = [piece.use for piece in it.pieces if PRODUCTION.match(piece.use) and piece.use not in USES]
+    return scratch.wanted_for(wanted.read(it.environment), pieces), [f"{use} isn't looked at" for use in others]
+
+
+def _may(cloud):
+    return credential.may(cloud, "POST", "/servers")
+
+
+def _looked_at(cloud, made, questions, tell):
+    """What was found on the scratch server: ``{problems, figures, notes}``."""
+    devices = {use: f"/dev/disk/by-id/virtio-{id_[:20]}" for use, id_ in made.volumes.items()}
+    server = Alone(made.server, made.address)
+    with tempfile.TemporaryDirectory(prefix="idr-verify-") as folder:
+        host_keys.bring(cloud, Path(folder), {made.server: made.id}, [made.server], tell)
+        with connections(server, [Path(folder) / host_keys.FILE]) as ssh:
+            _reach(ssh, server)
+            tell(f"looking at {' and '.join(made.volumes)} on {made.server}")
+            ssh.do_of(unit, server, "begin", {"files": sent(), "asked": {**questions, "devices": devices}})
+            return _followed(ssh, server, tell)
+
+
+def sent():
+    """The files that are run on a scratch server, each one's text by its path."""
+    paths = [CHECKOUT / "idr/__init__.py", *(CHECKOUT / "idr/verify").glob("*.py")]
+    return {str(path.relative_to(CHECKOUT)): path.read_text() for path in paths}
+
+
+def _reach(ssh, server):
+    """Until a server that has just started answers."""
+    until = time.monotonic() + FIRST_ANSWER
+    while True:
+        try:
+            return ssh.do(server, "going_on", {"unit": unit.UNIT})
+        except NoPython:
+            return ssh.install_python(server)
+        except Unreachable:
+            if time.monotonic() > until:
+                raise
+            time.sleep(PAUSE)
+
+
+def _followed(ssh, server, tell):
+    """Tell how it goes on, until it has ended; returns its result."""
+    offset, heard, said = 0, time.monotonic(), time.monotonic()
+    while True:
+        try:
+            answer = ssh.do_of(unit, server, "progress", {"offset": offset}, seconds=60)
+        except IdrError as error:  # the link may be cut; it goes on there
+            if time.monotonic() - heard > OUT_OF_SIGHT:
+                raise IdrError(f"{server.id}: out of sight for {OUT_OF_SIGHT} s ({error})") from error
+            time.sleep(PAUSE)
+            continue
+        heard, offset = time.monotonic(), answer["offset"]
+        for line in answer["told"]:
+            if "result" in line:
+                return line["result"]
+            tell(line["said"])
+            said = heard
+        if answer["ended"] is not None:
+            raise IdrError(f"{server.id}: it ended without a result: {answer['ended'] or 'killed, it seems'}")
+        if heard - said > WORD:
+            tell("still at it")
+            said = heard
+
+
+def _mark(cloud, proof, tell):
+    """Write on the set what was found; whoever else is on its environment is waited for."""
+    now = datetime.now(UTC)
+    said = manifest.proof(now, proof.figures)
+    if proof.wrong:
+        said = manifest.proof(disproved=disproof(proof.wrong, now))
+    until = time.monotonic() + LOCKED
+    while True:
+        try:
+            return keeping.say(cloud, proof.id, said, "verify", True, None, tell)
+        except Refused:
+            other = project.look(cloud).held.get(manifest.environment_of(proof.id))
+            if not other or time.monotonic() > until:
+                raise
+            tell(f"to mark the set, waiting: {other}")
+            time.sleep(PAUSE)

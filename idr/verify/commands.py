@@ -1,0 +1,60 @@
+"""Commands on a scratch server, and what is found out by them."""
+
+import re
+import subprocess
+import sys
+import time
+
+TOLD = 50  # problems of a kind that are told one by one
+
+
+class Findings:
+    """
+    What was found: problems of the set, figures, and notes on what couldn't be looked at.
+
+    What keeps a set from being looked at is none of its problems: that ends all of it, with a message.
+    """
+
+    def __init__(self, say):
+        self.say, self.problems, self.figures, self.notes = say, [], {}, []
+        self._counts = {}
+
+    def wrong(self, kind, line):
+        """One more problem; of each KIND the first are told, and the rest counted."""
+        self._counts[kind] = self._counts.get(kind, 0) + 1
+        if self._counts[kind] <= TOLD:
+            self.problems.append(line)
+            self.say(f"WRONG: {line}")
+
+    def ended(self):
+        """All of it as plain data: ``{problems, figures, notes}``."""
+        more = [f"{count - TOLD} more {kind}" for kind, count in self._counts.items() if count > TOLD]
+        return {"problems": self.problems + more, "figures": self.figures, "notes": self.notes}
+
+
+def run(*command, may_fail=False, tries=1, **further):
+    """Run a command; ends this program with its last line where it fails and may not, TRIES times."""
+    for left in reversed(range(tries)):
+        quiet = {"input": "", "capture_output": True, "text": True, "errors": "replace"}
+        done = subprocess.run([str(word) for word in command], **{**quiet, **further})
+        if done.returncode == 0 or may_fail:
+            break
+        if not left:
+            sys.exit(f"{' '.join(map(str, command[:4]))}: exit {done.returncode}: {last(done)}")
+        time.sleep(5)
+    return done
+
+
+def lines(text):
+    """The lines of a text that aren't empty."""
+    return [line for line in text.splitlines() if line.strip()]
+
+
+def last(done):
+    """The last line that a command said."""
+    return plain((lines(done.stderr) or lines(done.stdout) or ["no output"])[-1])
+
+
+def plain(line):
+    """A line of PostgreSQL's log without when it was and which process."""
+    return re.sub(r"^[\d-]+ [\d:.]+ \w+ \[\d+\] ", "", line.strip())

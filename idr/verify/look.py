@@ -1,0 +1,92 @@
+"""A backup set's clones looked at, from one end to the other, in the unit of a scratch server."""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+from idr.verify import cluster, files
+from idr.verify.commands import Findings, last, run
+
+HOME = Path("/run/idr-verify")
+DEVICES = 120  # seconds until a volume that the cloud attached is seen here
+DATABASE, DATA = "database-db", "omero-data"
+
+
+def look(asked, say):
+    """
+    Look at a set's clones; returns ``{problems, figures, notes}``. The clones are ours to write: a cluster is recovered
+    as after a power cut, as a restore would do it.
+
+    devices:  where each volume is: ``{"omero-data": "/dev/disk/by-id/virtio-…", "database-db": …}``
+    patch:    of OMERO's database by the set's manifest, None where that doesn't say
+    sample:   how many files are hashed, chosen at random; None: all
+    seed:     of that choice
+    """
+    found = Findings(say)
+    mounted = {use: HOME / use for use, device in asked["devices"].items() if mount(found, use, device, HOME / use)}
+    if DATABASE not in mounted:
+        return found.ended()
+    there = cluster.clusters(mounted[DATABASE])
+    if not there:
+        found.wrong("clusters", f"{DATABASE}: there is no PostgreSQL cluster on it")
+        return found.ended()
+    data, major = there[-1]
+    for other, older in there[:-1]:
+        found.notes.append(f"{DATABASE}: {other} is one of PostgreSQL {older}, and wasn't looked at")
+    programs = cluster.install(major, say)
+    found.figures["postgresql"] = major
+    examine(found, cluster.Cluster(data, programs, HOME / "postgresql"), mounted.get(DATA), asked)
+    return found.ended()
+
+
+def examine(found, it, data, asked):
+    """Everything about a cluster, and about the files that its rows name in a DATA volume, None where there's none."""
+    if not it.recovered(found):
+        return
+    try:
+        found.figures["checksums"] = it.has_checksums
+        if it.has_checksums:
+            it.stop(may_fail=False)
+            bad = it.bad_pages(found)
+            if not it.started(found):
+                return
+            cluster.name_pages(found, it, bad)
+        else:
+            found.notes.append(
+                "the cluster has no page checksums: of what no index has, a changed character can't be noticed"
+            )
+        cluster.structure(found, it)
+        cluster.values(found, it)
+        if cluster.omero(found, it, asked["patch"]) and data:
+            files.files(found, it, data, asked["sample"], asked["seed"])
+    except cluster.QueryFailed as error:  # of a catalog that is damaged
+        found.wrong("databases", f"database-db: PostgreSQL can't tell what is in it: {error}")
+    finally:
+        it.stop()
+
+
+def mount(found, use, device, where):
+    """Mount a clone, whose filesystem's own log is recovered by that; whether it could be."""
+    until = time.monotonic() + DEVICES
+    while not os.path.exists(device):
+        if time.monotonic() > until:
+            sys.exit(f"{use}: there is no {device} after {DEVICES} s")
+        time.sleep(0.5)
+    where.mkdir(parents=True, exist_ok=True)
+    kind = run("blkid", "-p", "-o", "value", "-s", "TYPE", device, may_fail=True).stdout.strip()
+    options = "noatime,nouuid" if kind == "xfs" else "noatime"
+    done = run("mount", "-o", options, device, where, may_fail=True)
+    if done.returncode:
+        found.wrong("volumes", f"{use}: its filesystem ({kind or 'none is known'}) can't be mounted: {last(done)}")
+    return done.returncode == 0
+
+
+def _tell(**what):
+    print(json.dumps(what), flush=True)
+
+
+if __name__ == "__main__":
+    questions = json.loads(Path(sys.argv[1]).read_text())
+    _tell(result=look(questions, lambda line: _tell(said=line)))

@@ -1,0 +1,264 @@
+"""Clones looked at on a scratch server: a real PostgreSQL and real files, whole, and damaged in all that counts."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+import zlib
+from pathlib import Path
+
+import pytest
+
+from idr.verify import cluster, look
+from idr.verify.commands import Findings
+from tests.functional.omero_fixtures import BIN, SCHEMA
+
+OWNED = "permissions, version, creation_id, update_id, owner_id, group_id"
+VALUES = "-56, 0, 0, 0, 0, 0"
+PLACE = "demo_2/2020-06/01/12-00-00.000"
+PATCH = "OMERO5.4 0"
+NOBODYS = 52652  # a number of no user here
+REPOSITORY = "4d2a0f5e-6a0e-4f36-9b0b-7c8f3b1f2a11"
+HASHES = {
+    "SHA1-160": lambda content: hashlib.sha1(content).hexdigest(),
+    "MD5-128": lambda content: hashlib.md5(content).hexdigest(),
+    "CRC-32": lambda content: f"{zlib.crc32(content):08x}",
+    "Adler-32": lambda content: f"{zlib.adler32(content):08x}",
+    "File-Size-64": lambda content: f"{len(content):016x}",
+}
+
+
+def as_postgres(*command, **further):
+    words = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", *map(str, command)]
+    return subprocess.run(words, check=True, cwd="/", capture_output=True, text=True, **further).stdout
+
+
+class Volumes:
+    """Two volumes as their clones are on a scratch server."""
+
+    def __init__(self, place):
+        self.place = place
+        self.data, self.db, self.files = place / "omero-data", place / "database-db", place / "omero-data/OMERO"
+        self.cluster = self.db / "15/data"
+
+    def psql(self, text, database="idr"):
+        return as_postgres(f"{BIN}/psql", "-XAtqh", self.place, "-v", "ON_ERROR_STOP=1", "-d", database, input=text)
+
+    def control(self, *words):
+        options = f"-k {self.place} -c listen_addresses= -c autovacuum=off"
+        as_postgres(f"{BIN}/pg_ctl", "-w", "-D", self.cluster, "-l", self.place / "log", "-o", options, *words)
+
+    def make(self, *options):
+        self.place.mkdir(parents=True)
+        shutil.chown(self.place, "postgres")
+        (self.db / "15").mkdir(parents=True)
+        shutil.chown(self.db / "15", "postgres")
+        as_postgres(f"{BIN}/initdb", "-D", self.cluster, "-A", "trust", "--encoding=UTF8", "--locale=C.UTF-8", *options)
+        self.control("start")
+        try:
+            self._fill()
+        finally:
+            self.control("stop", "-m", "immediate")  # as a snapshot finds it
+
+    def _fill(self):
+        self.psql("create database idr", "postgres")
+        text = "".join((SCHEMA / name).read_text() for name in ("psql-header.sql", "schema.sql", "psql-footer.sql"))
+        self.psql(text.replace("@DBVERSION@", "OMERO5.4").replace("@DBPATCH@", "0"))
+        self.psql(self._rows())
+        self.where = dict(line.split("|") for line in self.psql(
+            "select relname, pg_relation_filepath(oid) from pg_class where relkind in ('r', 'i', 't') union all "
+            "select 'long', pg_relation_filepath(reltoastrelid) from pg_class where relname = 'annotation'"
+        ).split())  # fmt: skip
+        self.psql("checkpoint")
+        self.psql("update image set name = 'changed after the checkpoint' where id = 1")
+
+    def _rows(self):
+        managed = self.files / "ManagedRepository"
+        (managed / ".omero/repository/an-id").mkdir(parents=True)
+        (managed / ".omero/repository/an-id/repo_uuid").write_text(REPOSITORY)
+        (managed / PLACE).mkdir(parents=True)
+        rows = []
+        for number, (algorithm, digest) in enumerate((*HASHES.items(), *HASHES.items()), 1):
+            content = f"file {number}".encode() * 1000
+            (managed / PLACE / f"{number}.tif").write_bytes(content)
+            rows.append((number, REPOSITORY, f"{PLACE}/", f"{number}.tif", len(content), digest(content), algorithm))
+        content = b"an attachment"
+        (self.files / "Files/Dir-001").mkdir(parents=True)
+        (self.files / "Files/Dir-001/1234").write_bytes(content)
+        rows.append((1234, None, "/home/demo/", "notes.txt", len(content), HASHES["SHA1-160"](content), "SHA1-160"))
+        rows.append((20, REPOSITORY, f"{PLACE}/", "never-ended.tif", None, None, None))
+        os.symlink("/nfs/study/in-place.tif", managed / PLACE / "in-place.tif")
+        rows.append((21, REPOSITORY, f"{PLACE}/", "in-place.tif", 5, "0" * 40, "SHA1-160"))
+        os.symlink(f"/data/OMERO/ManagedRepository/{PLACE}/1.tif", managed / PLACE / "link.tif")
+        first = rows[0]
+        rows.append((22, REPOSITORY, f"{PLACE}/", "link.tif", *first[4:]))
+        made = [
+            f"insert into originalfile (id, repo, path, name, size, hash, hasher, {OWNED}) values ({_text(*row[:6])}, "
+            f"(select id from checksumalgorithm where value = {_text(row[6])}), {VALUES})"
+            for row in rows
+        ]
+        made.append(
+            f"insert into originalfile (id, repo, path, name, mimetype, hash, {OWNED}) values "
+            f"(30, '{REPOSITORY}', 'demo_2/', '2020-06', 'Directory', null, {VALUES}), "
+            f"(31, 'another-uuid', '/omero/', 'script.py', 'text/x-python', 'f00', {VALUES}), "
+            f"(32, '{REPOSITORY}', '/data/OMERO/', 'ManagedRepository', 'Repository', '{REPOSITORY}', {VALUES}), "
+            f"(33, 'a-uuid', '/opt/omero/server/OMERO.server/lib/', 'scripts', 'Repository', 'a-uuid', {VALUES}), "
+            f"(34, 'a-uuid', 'omero/', 'of-no-mimetype', null, 'f00', {VALUES})"
+        )
+        planes = bytes(range(256)) * 16
+        (self.files / "Pixels").mkdir()
+        (self.files / "Pixels/1").write_bytes(planes)
+        sha1 = HASHES["SHA1-160"](planes)
+        made += [
+            f"insert into image (id, name, {OWNED}) values (1, 'drawn', {VALUES})",
+            "insert into pixels (id, image, sizex, sizey, sizez, sizec, sizet, sha1, dimensionorder, pixelstype, "
+            f"{OWNED}) values (1, 1, 32, 64, 1, 1, 1, '{sha1}', 1, (select id from pixelstype where value = 'uint16'), "
+            f"{VALUES})",
+            f"insert into quantumdef (id, bitresolution, cdstart, cdend, {OWNED}) values (1, 255, 0, 1, {VALUES})",
+            "alter table annotation alter textvalue set storage external",
+            f"insert into annotation (id, discriminator, ns, textvalue, {OWNED}) select n, '/comment/', 'ns' || n, "
+            f"repeat('a long one of many words ' || n, 400), {VALUES} from generate_series(1, 50) n",
+            "insert into annotation_mapvalue select a, 'key ' || a, 'a value ' || a, i from generate_series(1, 50) a, "
+            "generate_series(1, 40) i",
+        ]
+        return ";\n".join(made)
+
+    def copy(self, place):
+        """As they are on a server that has no user of the number that PostgreSQL had."""
+        as_it_was = Volumes(place)
+        subprocess.run(["cp", "-a", f"{self.place}/.", place], check=True)
+        place.chmod(0o755)
+        subprocess.run(["chown", "-R", f"{NOBODYS}:{NOBODYS}", as_it_was.db], check=True)
+        as_it_was.where = self.where
+        return as_it_was
+
+    def flip(self, relation, old, new):
+        """Other bytes in the place of some, in the file of a table or index."""
+        path = self.cluster / self.where[relation]
+        content = path.read_bytes()
+        at = content.rindex(old)
+        path.write_bytes(content[:at] + new + content[at + len(new) :])
+
+    def found(self, sample=None, patch=PATCH):
+        findings, asked = Findings(lambda line: None), {"patch": patch, "sample": sample, "seed": 7}
+        look.examine(findings, cluster.Cluster(self.cluster, BIN, self.place / "run"), self.data, asked)
+        assert not (self.cluster / "postmaster.pid").exists()
+        return findings.ended()
+
+    def problems(self, **further):
+        return self.found(**further)["problems"]
+
+
+def _text(*values):
+    return ", ".join("null" if value is None else f"'{value}'" for value in values)
+
+
+BOTH = pytest.mark.parametrize("volumes", [True, False], ids=["checksums", "no checksums"], indirect=True)
+
+
+@pytest.fixture(scope="module")
+def made():
+    """Volumes as they are made, by whether there are page checksums."""
+    if os.geteuid() != 0 or not os.path.exists(f"{BIN}/pg_amcheck"):
+        pytest.skip("needs root and PostgreSQL 15")
+    with tempfile.TemporaryDirectory(prefix="verify-") as place:
+        yield {has: Volumes(Path(place) / str(has)) for has in (True, False)}
+
+
+@pytest.fixture
+def volumes(made, request):
+    has = getattr(request, "param", True)
+    made[has].place.parent.chmod(0o755)
+    if not made[has].place.exists():
+        made[has].make(*["--data-checksums"] * has)
+    with tempfile.TemporaryDirectory(prefix="verify-") as place:
+        copy = made[has].copy(Path(place))
+        copy.checksums = has
+        yield copy
+
+
+def told(lines, *words):
+    """A line has all these words in it."""
+    assert any(all(word in line for word in words) for line in lines), lines
+
+
+@BOTH
+def test_what_is_whole_has_no_problem_and_is_counted(volumes):
+    found = volumes.found()
+
+    assert found["problems"] == []
+    figures = found["figures"]
+    assert figures["checksums"] == volumes.checksums and (figures.get("pages", 0) > 1000) == volumes.checksums
+    assert figures["patch"] == PATCH
+    assert figures["rows_of"]["annotation_mapvalue"] == 2000 and figures["rows"] > 2000
+    assert figures["indexes"] > 100
+    # 10 imported, 1 attachment, 2 links, 1 of pixels; the scripts and the link that leads off are elsewhere
+    assert (figures["files"], figures["elsewhere"], figures["hashed"]) == (14, 3, 13)
+    assert any("no page checksums" in note for note in found["notes"]) != volumes.checksums
+
+
+def test_a_sample_is_of_that_many_files_and_another_patch_than_the_manifests_is_a_problem(volumes):
+    found = volumes.found(sample=4, patch="OMERO5.4 1")
+
+    assert found["problems"] == ["OMERO's database has the patch OMERO5.4 0, and the set's manifest says OMERO5.4 1"]
+    assert (found["figures"]["hashed"], found["figures"]["seed"], found["figures"]["files"]) == (4, 7, 14)
+
+
+@BOTH
+def test_flipped_bytes_in_the_database_are_named(volumes):
+    path = volumes.cluster / volumes.where["quantumdef"]
+    content = bytearray(path.read_bytes())
+    content[8192 - 100 : 8192 - 84] = b"\xff" * 16  # in the header of the first row
+    path.write_bytes(content)
+    volumes.flip("originalfile_pkey", (1234).to_bytes(8, "little"), (1235).to_bytes(8, "little"))
+    volumes.flip("annotation_mapvalue", b"a value 7", b"a v\xe1lue")
+    volumes.flip("long", b"words 7", b"\xff\xff")
+
+    lines = volumes.problems(patch=None)
+
+    if volumes.checksums:
+        told(lines, "table quantumdef in idr", "page 0 has another checksum")
+        told(lines, "index originalfile_pkey of table originalfile in idr", "page 1 has another checksum")
+        told(lines, "table annotation_mapvalue in idr", "has another checksum")
+        told(lines, "long values of table annotation in idr", "has another checksum")
+    else:
+        told(lines, "heap table", "quantumdef")
+        told(lines, "originalfile_pkey")
+        told(lines, "table public.annotation_mapvalue: column value: ERROR:  invalid byte sequence")
+        told(lines, "table public.annotation: column textvalue: ERROR:  invalid byte sequence")
+
+
+def test_a_cluster_that_cannot_recover_is_told_with_postgresqls_words(volumes):
+    (volumes.cluster / "global/pg_control").write_bytes(b"\0" * 8192)
+
+    told(volumes.problems(), "database-db: PostgreSQL doesn't start on it: ")
+
+
+def flip_file(path):
+    content = bytearray(path.read_bytes())
+    content[100 % len(content)] ^= 1
+    path.write_bytes(content)
+
+
+def test_damaged_files_are_named(volumes):
+    imported = volumes.files / f"ManagedRepository/{PLACE}"
+    flip_file(imported / "2.tif")
+    (imported / "3.tif").unlink()
+    os.truncate(imported / "4.tif", 100)
+    os.truncate(imported / "5.tif", 0)
+    flip_file(volumes.files / "Pixels/1")
+    flip_file(volumes.files / "Files/Dir-001/1234")
+    (volumes.files / "ManagedRepository/demo_2/2020-06").rename(volumes.files / "away")
+    (volumes.files / "ManagedRepository/demo_2/2020-06").symlink_to("/data/OMERO/away")
+
+    lines = volumes.problems()
+
+    where = f"(OMERO/ManagedRepository/{PLACE}/%s.tif)"
+    told(lines, f"original file 2 {where % 2}: its MD5-128 is ", ", and its row says ")
+    told(lines, f"original file 3 {where % 3}: it isn't there")
+    told(lines, f"original file 4 {where % 4}: it has 100 bytes, and its row says 6000")
+    told(lines, f"original file 5 {where % 5}: it has 0 bytes, and its row says 6000")
+    told(lines, "pixels 1 (OMERO/Pixels/1): its SHA1-160 is ")
+    told(lines, "original file 1234 (OMERO/Files/Dir-001/1234): its SHA1-160 is ")
+    assert len(lines) == 6

@@ -151,7 +151,7 @@ def no_sets(lab):
 @pytest.fixture
 def slow(lab):
     knob = settings.DIRECTORY / "slow.json"
-    knob.write_text(json.dumps({"snapshot": 8}))
+    knob.write_text(json.dumps({"snapshot": 8, "clone": 5}))
     yield
     knob.unlink()
 
@@ -287,7 +287,7 @@ def test_a_required_snapshot_that_fails_fails_the_set_and_status_tells(lab, writ
     assert backup(lab, "status", "idr")["last_good"]
 
 
-def test_single_files_come_back_beside_also_after_a_run_that_was_killed(lab, writers):
+def test_single_files_come_back_beside_also_after_a_run_that_was_killed(lab, writers, slow):
     newest = max(each for each, state in states(lab).items() if state == "good")
     things, asked = inventory(lab), f"file={FILES}/1,{FILES}/2"
     was = lab.sh("idr-omero", f"cd {FILES}; stat -c '%n %u %g %a %Y' 1 2; sha256sum 1 2")

@@ -219,13 +219,14 @@ def _mark(cloud, proof, tell):
     said = manifest.proof(now, proof.figures)
     if proof.wrong:
         said = manifest.proof(disproved=disproof(proof.wrong, now))
-    until = time.monotonic() + LOCKED
+    until, was_locked = time.monotonic() + LOCKED, True
     while True:
         try:
             return keeping.say(cloud, proof.id, said, "verify", True, None, tell)
         except Refused:
             other = project.look(cloud).held.get(manifest.environment_of(proof.id))
-            if not other or time.monotonic() > until:
+            if not (other or was_locked) or time.monotonic() > until:  # it may have been given back since the refusal
                 raise
-            tell(f"to mark the set, waiting: {other}")
+            was_locked = bool(other)
+            tell(f"to mark the set, waiting: {other or 'once more'}")
             time.sleep(PAUSE)

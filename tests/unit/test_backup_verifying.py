@@ -155,6 +155,21 @@ def test_to_mark_it_another_run_is_waited_for_and_a_set_that_is_gone_is_told(wor
     assert not proof.is_marked and "no backup set" in proof.problems[0]
 
 
+def test_a_lock_that_was_given_back_since_the_refusal_keeps_no_set_from_being_marked(world, monkeypatch):
+    say, tries = world.say, []
+
+    def just_given_back(*given):
+        tries.append(given)
+        if len(tries) == 1:
+            raise Refused(["idr: eve@desk (process 1) is on it"])
+        return say(*given)
+
+    monkeypatch.setattr(keeping, "say", just_given_back)
+    world.found = BROKEN
+
+    assert world.verify().is_marked and not world.the().is_good
+
+
 @pytest.mark.parametrize(
     ("it", "why"),
     [

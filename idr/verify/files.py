@@ -128,7 +128,7 @@ class Named:
         else:
             is_script = mimetype.startswith(SCRIPTS)
             place = self.repositories.get(repository, None if is_script else self.data / "ManagedRepository")
-            path = place and place / folder.lstrip("/") / name
+            path = place and place / folder.lstrip("/") / name.lstrip("/")
         if path is None:
             self.counts["elsewhere"] += 1
             return
@@ -182,7 +182,7 @@ def _why_not(path, size):
 
 def on_volume(path, volume):
     """Where an absolute path of the server that the volume was on is now; None where it leads to another place."""
-    return volume / path[len(MOUNT) :] if path.startswith(MOUNT) else None
+    return volume / path[len(MOUNT) :].lstrip("/") if path.startswith(MOUNT) else None
 
 
 def resolved(path, volume):

@@ -146,6 +146,16 @@ class Volumes:
         assert not (self.cluster / "postmaster.pid").exists()
         return findings.ended()
 
+    def as_it_runs(self, text, database="idr"):
+        """Change something in the cluster, which is ended well then."""
+        it = cluster.Cluster(self.cluster, BIN, self.place / "run")
+        assert it.recovered(Findings(lambda line: None))
+        try:
+            for each in text.split("; "):
+                it.sql(each, database)
+        finally:
+            it.stop()
+
     def problems(self, **further):
         return self.found(**further)["problems"]
 
@@ -262,3 +272,19 @@ def test_damaged_files_are_named(volumes):
     told(lines, "pixels 1 (OMERO/Pixels/1): its SHA1-160 is ")
     told(lines, "original file 1234 (OMERO/Files/Dir-001/1234): its SHA1-160 is ")
     assert len(lines) == 6
+
+
+def test_paths_said_with_two_slashes_are_on_the_volume_and_none_leads_off_it(volumes):
+    place = volumes.files / f"ManagedRepository/{PLACE}"
+    (place / "link.tif").unlink()
+    (place / "link.tif").symlink_to(f"/data//OMERO/ManagedRepository/{PLACE}/1.tif")
+    (place / "6.tif").unlink()
+    (place / "6.tif").symlink_to("/data/../../../../../../etc/hostname")
+    volumes.as_it_runs(
+        "update originalfile set path = '/data//OMERO//' where id = 32; "
+        "update originalfile set name = '/' || name where id = 7"
+    )
+
+    found = volumes.found()
+
+    assert found["problems"] == [] and found["figures"]["elsewhere"] == 4 and found["figures"]["hashed"] == 12

@@ -165,7 +165,7 @@ def _looked_at(cloud, made, questions, tell):
         with connections(server, [Path(folder) / host_keys.FILE]) as ssh:
             _reach(ssh, server)
             tell(f"looking at {' and '.join(made.volumes)} on {made.server}")
-            ssh.do_of(unit, server, "begin", {"files": sent(), "asked": {**questions, "devices": devices}})
+            ssh.do(server, "begin", {"files": sent(), "asked": {**questions, "devices": devices}}, of=unit)
             return _followed(ssh, server, tell)
 
 
@@ -194,7 +194,7 @@ def _followed(ssh, server, tell):
     offset, heard, said = 0, time.monotonic(), time.monotonic()
     while True:
         try:
-            answer = ssh.do_of(unit, server, "progress", {"offset": offset}, seconds=60)
+            answer = ssh.do(server, "progress", {"offset": offset}, seconds=60, of=unit)
         except IdrError as error:  # the link may be cut; it goes on there
             if time.monotonic() - heard > OUT_OF_SIGHT:
                 raise IdrError(f"{server.id}: out of sight for {OUT_OF_SIGHT} s ({error})") from error

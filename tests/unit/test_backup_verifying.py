@@ -7,12 +7,14 @@ from types import SimpleNamespace
 
 import pytest
 
+from idr import on_server
 from idr.backup import keeping, listing, manifest, project, retention, status, verifying
 from idr.backup.model import FAILED
 from idr.cloud.model import Thing
 from idr.cloud.scratch import Scratch
 from idr.errors import IdrError, Refused
 from idr.ssh import NoPython, Unreachable
+from idr.verify import unit
 from tests import clouds
 from tests.backups import NIGHT, backup_set, facts
 from tests.unit.test_backup_listing import group
@@ -278,11 +280,8 @@ class Ssh:
             raise answer
         return answer
 
-    def do(self, server, deed, asked):
-        return self._next(deed)
-
-    def do_of(self, module, server, deed, asked, seconds=120):
-        return self._next(asked["offset"])
+    def do(self, server, deed, asked, seconds=120, of=on_server):
+        return self._next(asked["offset"] if of is unit else deed)
 
     def install_python(self, server):
         self.installed = True

@@ -111,7 +111,7 @@ def test_a_server_alone_is_reached_by_its_own_address_and_known_key(ssh_says, tm
     server = Alone("idrscratch-server", "198.51.100.11")
 
     with connections(server, [tmp_path / "known_hosts"]) as ssh:
-        assert ssh.do_of(unit, server, "progress", {"offset": 0}) == []
+        assert ssh.do(server, "progress", {"offset": 0}, of=unit) == []
 
     words = ssh_says.words()
     for option in ("HostName=198.51.100.11", "HostKeyAlias=idrscratch-server", "StrictHostKeyChecking=yes"):

@@ -111,6 +111,8 @@ class Ssh:
             "ControlPersist": 60,
             "ControlPath": self.sockets / server.id,
             "ClearAllForwardings": "yes",
+            "ForwardAgent": "no",  # that doesn't clear these, and root there could use the operator's keys
+            "ForwardX11": "no",
             "LogLevel": "ERROR",
         }
         proxy = self.environment.proxy

@@ -203,14 +203,25 @@ def _followed(ssh, server, tell):
         heard, offset = time.monotonic(), answer["offset"]
         for line in answer["told"]:
             if "result" in line:
-                return line["result"]
-            tell(line["said"])
+                return _printable(line["result"])
+            tell(_printable(line["said"]))
             said = heard
         if answer["ended"] is not None:
             raise IdrError(f"{server.id}: it ended without a result: {answer['ended'] or 'killed, it seems'}")
         if heard - said > WORD:
             tell("still at it")
             said = heard
+
+
+def _printable(it):
+    """What a scratch server tells, in which a name may be that a clone has, safe for a terminal and the cloud."""
+    if isinstance(it, dict):
+        return {_printable(key): _printable(each) for key, each in it.items()}
+    if isinstance(it, list):
+        return [_printable(each) for each in it]
+    if isinstance(it, str):
+        return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in it)
+    return it
 
 
 def _mark(cloud, proof, tell):

@@ -137,8 +137,10 @@ class Named:
             real = resolved(path, self.volume)
             if real and not real.is_dir():
                 self.found.wrong("files", f"{label}: the directory isn't there")
-        elif hash_ or size not in ("", "0") or path.exists():  # otherwise an upload that was begun and never ended
+        elif hash_ or size not in ("", "0"):
             yield from self._comparable(label, path, int(size) if size else None, algorithm, hash_)
+        elif path.exists():  # an upload that goes on or never ended, or an import's log: the row will tell its size
+            yield from self._comparable(label, path, None, algorithm, hash_)
 
     def _pixels(self, id_, sha1, count, kind, is_imported):
         path = numbered(self.data / "Pixels", int(id_))

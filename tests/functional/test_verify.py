@@ -290,6 +290,16 @@ def test_paths_said_with_two_slashes_are_on_the_volume_and_none_leads_off_it(vol
     assert found["problems"] == [] and found["figures"]["elsewhere"] == 4 and found["figures"]["hashed"] == 12
 
 
+def test_an_upload_that_goes_on_is_no_damage(volumes):
+    place = volumes.files / f"ManagedRepository/{PLACE}"
+    (place / "never-ended.tif").write_bytes(b"the first part")
+    volumes.as_it_runs("update originalfile set size = 0, hash = '' where id = 20")
+
+    found = volumes.found()
+
+    assert found["problems"] == [] and found["figures"]["files"] == 15 and found["figures"]["without_hash"] == 1
+
+
 def test_what_roles_and_databases_have_as_their_own_settings_disproves_nothing(volumes):
     volumes.as_it_runs(
         "alter database idr set statement_timeout = 1; alter role postgres set search_path = nowhere; "

@@ -135,11 +135,11 @@ class Named:
         label = f"original file {id_} ({path.relative_to(self.volume)})"
         if mimetype == FOLDER:
             real = resolved(path, self.volume)
-            if real and not real.is_dir():
+            if real and not os.path.isdir(real):
                 self.found.wrong("files", f"{label}: the directory isn't there")
         elif hash_ or size not in ("", "0"):
             yield from self._comparable(label, path, int(size) if size else None, algorithm, hash_)
-        elif path.exists():  # an upload that goes on or never ended, or an import's log: the row will tell its size
+        elif os.path.exists(path):  # an upload that goes on or never ended, or a log: what its size is isn't told yet
             yield from self._comparable(label, path, None, algorithm, hash_)
 
     def _pixels(self, id_, sha1, count, kind, is_imported):
@@ -195,7 +195,7 @@ def resolved(path, volume):
         left = left[1:]
         if place != volume and volume not in place.parents:
             return None
-        if links < 40 and place.is_symlink():
+        if links < 40 and os.path.islink(place):  # Path.is_symlink() raises where a name is too long to be one
             links += 1
             target = os.readlink(place)
             if target.startswith("/"):

@@ -300,6 +300,16 @@ def test_an_upload_that_goes_on_is_no_damage(volumes):
     assert found["problems"] == [] and found["figures"]["files"] == 15 and found["figures"]["without_hash"] == 1
 
 
+def test_a_name_that_no_file_can_have_is_told_of_and_ends_nothing(volumes):
+    volumes.as_it_runs("update originalfile set name = repeat('ü', 255) where id in (3, 20, 30)")
+
+    lines = volumes.problems()
+
+    told(lines, "original file 3 (", "it can't be looked at: File name too long")
+    told(lines, "original file 30 (", "the directory isn't there")
+    assert len(lines) == 2
+
+
 def test_what_roles_and_databases_have_as_their_own_settings_disproves_nothing(volumes):
     volumes.as_it_runs(
         "alter database idr set statement_timeout = 1; alter role postgres set search_path = nowhere; "

@@ -75,10 +75,6 @@ class Ssh:
         """
         return self._do(server, "python3", of, deed, asked, stream, seconds)
 
-    def do_of(self, module, server, deed, asked, seconds=120):
-        """Run a function of another such file, which a MODULE here is, and return what it returned."""
-        return self._do(server, "python3", module, deed, asked, None, seconds)
-
     def ask_salt(self, server, deed, asked, seconds=120):
         """Run a function of ``idr/with_salt.py`` on a server as root, by Salt's Python, and return what it returned."""
         return self._do(server, SALTS_PYTHON, with_salt, deed, asked, None, seconds)
@@ -115,6 +111,8 @@ class Ssh:
             "ControlPersist": 60,
             "ControlPath": self.sockets / server.id,
             "ClearAllForwardings": "yes",
+            "ForwardAgent": "no",  # that doesn't clear these, and root there could use the operator's keys
+            "ForwardX11": "no",
             "LogLevel": "ERROR",
         }
         proxy = self.environment.proxy

@@ -71,6 +71,7 @@ def coming(asked, facts, name, run):
         *(f"{MOUNT}/{path}: to {server.name}, into {MOUNT}/{folder}" for path in paths),
         f"{backup.id} is of {backup.taken:%Y-%m-%d %H:%M} UTC, its {piece.use} {piece.consistency}. Whether these are "
         f"in it, and whether there's room, is looked at before anything is copied; the clone goes in the end",
+        *([f"{backup.id} was disproved, {backup.disproved}"] if backup.disproved else []),
     )
     needed = {"volumes": 1, "gigabytes": piece.size_gb}
     short = tuple(checks.shortages(needed, facts))

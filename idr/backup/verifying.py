@@ -165,7 +165,7 @@ def _looked_at(cloud, made, questions, tell):
         with connections(server, [Path(folder) / host_keys.FILE]) as ssh:
             _reach(ssh, server)
             tell(f"looking at {' and '.join(made.volumes)} on {made.server}")
-            ssh.do_of(unit, server, "begin", {"files": sent(), "asked": {**questions, "devices": devices}})
+            ssh.do(server, "begin", {"files": sent(), "asked": {**questions, "devices": devices}}, of=unit)
             return _followed(ssh, server, tell)
 
 
@@ -194,7 +194,7 @@ def _followed(ssh, server, tell):
     offset, heard, said = 0, time.monotonic(), time.monotonic()
     while True:
         try:
-            answer = ssh.do_of(unit, server, "progress", {"offset": offset}, seconds=60)
+            answer = ssh.do(server, "progress", {"offset": offset}, seconds=60, of=unit)
         except IdrError as error:  # the link may be cut; it goes on there
             if time.monotonic() - heard > OUT_OF_SIGHT:
                 raise IdrError(f"{server.id}: out of sight for {OUT_OF_SIGHT} s ({error})") from error
@@ -203,8 +203,8 @@ def _followed(ssh, server, tell):
         heard, offset = time.monotonic(), answer["offset"]
         for line in answer["told"]:
             if "result" in line:
-                return line["result"]
-            tell(line["said"])
+                return _printable(line["result"])
+            tell(_printable(line["said"]))
             said = heard
         if answer["ended"] is not None:
             raise IdrError(f"{server.id}: it ended without a result: {answer['ended'] or 'killed, it seems'}")
@@ -213,19 +213,31 @@ def _followed(ssh, server, tell):
             said = heard
 
 
+def _printable(it):
+    """What a scratch server tells, in which a name may be that a clone has, safe for a terminal and the cloud."""
+    if isinstance(it, dict):
+        return {_printable(key): _printable(each) for key, each in it.items()}
+    if isinstance(it, list):
+        return [_printable(each) for each in it]
+    if isinstance(it, str):
+        return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in it)
+    return it
+
+
 def _mark(cloud, proof, tell):
     """Write on the set what was found; whoever else is on its environment is waited for."""
     now = datetime.now(UTC)
     said = manifest.proof(now, proof.figures)
     if proof.wrong:
         said = manifest.proof(disproved=disproof(proof.wrong, now))
-    until = time.monotonic() + LOCKED
+    until, was_locked = time.monotonic() + LOCKED, True
     while True:
         try:
             return keeping.say(cloud, proof.id, said, "verify", True, None, tell)
         except Refused:
             other = project.look(cloud).held.get(manifest.environment_of(proof.id))
-            if not other or time.monotonic() > until:
+            if not (other or was_locked) or time.monotonic() > until:  # it may have been given back since the refusal
                 raise
-            tell(f"to mark the set, waiting: {other}")
+            was_locked = bool(other)
+            tell(f"to mark the set, waiting: {other or 'once more'}")
             time.sleep(PAUSE)

@@ -12,12 +12,14 @@ import json
 import os
 import re
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from idr.verify.commands import last, lines, plain, run
+from idr.verify.commands import OURS, last, lines, plain, run
 
 DATABASE = "idr"  # OMERO's, by the states of salt/postgresql
+OLDEST = 15  # PostgreSQL that can be looked at: older ones don't tell the version of a database's collation
 LONGEST = "86400"  # seconds for a recovery, or a shutdown
 WORKERS = os.cpu_count() or 1
 # What has to be as large as where the log was written, as pg_controldata tells it.
@@ -38,6 +40,16 @@ SETTINGS = {
     "fsync": "off",  # nothing that it writes has to outlive this
     "shared_buffers": "256MB",
     "maintenance_work_mem": "256MB",
+}
+# Of each session, whatever the clone's databases and roles have as their own (ALTER ROLE … SET).
+SESSION = {
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "default_transaction_read_only": "off",  # amcheck may have to be installed
+    "search_path": "public",
+    "session_preload_libraries": "",
+    "local_preload_libraries": "",
 }
 COLLATIONS = """
 SELECT datname FROM pg_database
@@ -70,14 +82,22 @@ class QueryFailed(Exception):
 
 
 def clusters(volume):
-    """The clusters on a volume: ``[(path, major version)]``, the newest version last."""
+    """
+    The clusters on a volume: ``[(path, major version)]``, the newest version last. One whose PG_VERSION is no version
+    comes first.
+    """
     found = []
     for depth in ("", "*/", "*/*/"):
         for version in glob.glob(os.path.join(volume, f"{depth}PG_VERSION")):
             where = os.path.dirname(version)
             if os.path.isdir(os.path.join(where, "global")):  # each database of a cluster has a PG_VERSION too
-                found.append((where, Path(version).read_text().strip()))
-    return sorted(found, key=lambda it: (float(it[1]), it[0]))
+                found.append((where, Path(version).read_bytes().decode(errors="replace").strip()))
+    return sorted(found, key=lambda it: (float(it[1]) if is_version(it[1]) else 0, it[0]))
+
+
+def is_version(text):
+    """Whether that is a major version of PostgreSQL: it becomes part of a package's name."""
+    return bool(re.fullmatch(r"[0-9]{1,2}(\.[0-9])?", text))
 
 
 def install(major, say):
@@ -110,6 +130,7 @@ class Cluster:
         owner = os.stat(data)
         self.as_owner = ("setpriv", f"--reuid={owner.st_uid}", f"--regid={owner.st_gid}", "--clear-groups")
         self.environment = {"PATH": os.environ["PATH"], "LC_ALL": "C", "PGHOST": str(scratch), "PGUSER": "postgres"}
+        self.environment["PGOPTIONS"] = " ".join(f"-c {key}={value}" for key, value in SESSION.items())
         self.scratch.mkdir(parents=True, exist_ok=True)
         os.chown(self.scratch, owner.st_uid, owner.st_gid)
         (self.scratch / "pg_hba.conf").write_text("local all all trust\n")
@@ -150,7 +171,7 @@ class Cluster:
             return True
         log = self.log.read_text(errors="replace") if self.log.exists() else ""
         why = [line for line in log.splitlines() if re.search(r"(WARNING|ERROR|FATAL|PANIC):", line)] or [last(done)]
-        for line in why[-5:]:
+        for line in [line for line in why if OURS.search(line)][:1] or why[-5:]:
             found.wrong("clusters", f"database-db: PostgreSQL doesn't start on it: {plain(line)}")
         return False
 
@@ -180,7 +201,7 @@ class Cluster:
         """What psql prints of a query. Raises ``QueryFailed``."""
         done = self._program("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", database, "-c", text)
         if done.returncode:
-            raise QueryFailed(next((line for line in lines(done.stderr) if "ERROR:" in line), last(done)))
+            raise QueryFailed(last(done))
         return done.stdout
 
     def script(self, text, database):
@@ -206,7 +227,7 @@ class Cluster:
         """Check the tables of a database and their indexes; returns what is said of each that isn't whole."""
         words = ("--install-missing", "--heapallindexed", f"--jobs={WORKERS}", *options, "-d", database)
         done = self._program("pg_amcheck", *words)
-        if done.returncode not in (0, 2):
+        if done.returncode not in (0, 2) or (done.returncode and not done.stdout):
             raise QueryFailed(last(done))
         said = []
         for line in lines(done.stdout):
@@ -222,7 +243,10 @@ class Cluster:
 
     def _program(self, name, *words, may_fail=True, **further):
         command = (*self.as_owner, f"{self.programs}/{name}", *words)
-        return run(*command, may_fail=may_fail, env=self.environment, cwd="/", **further)
+        done = run(*command, may_fail=may_fail, env=self.environment, cwd="/", **further)
+        if done.returncode in (126, 127):  # setpriv's own: it can't be run
+            sys.exit(last(done))
+        return done
 
 
 def name_pages(found, it, bad):

@@ -6,6 +6,12 @@ import sys
 import time
 
 TOLD = 50  # problems of a kind that are told one by one
+# What PostgreSQL says where the server that it's on lacks something: that tells nothing of the clone.
+OURS = re.compile(
+    r"(ERROR|FATAL|PANIC): .*(No space left on device|out of (shared )?memory|Cannot allocate memory"
+    r"|Too many open files|incompatible with operating system|could not (access file \"\$libdir|load library)"
+    r"|canceling statement due to)"
+)
 
 
 class Findings:
@@ -17,17 +23,30 @@ class Findings:
 
     def __init__(self, say):
         self.say, self.problems, self.figures, self.notes = say, [], {}, []
-        self._counts = {}
+        self._counts, self._lacking = {}, []
 
     def wrong(self, kind, line):
-        """One more problem; of each KIND the first are told, and the rest counted."""
+        """
+        One more problem; of each KIND the first are told, and the rest counted. A line that tells what this server
+        lacks is none.
+        """
+        if OURS.search(line):
+            self._lacking.append(line)
+            self.say(f"can't be looked at: {line}")
+            return
         self._counts[kind] = self._counts.get(kind, 0) + 1
         if self._counts[kind] <= TOLD:
             self.problems.append(line)
             self.say(f"WRONG: {line}")
 
     def ended(self):
-        """All of it as plain data: ``{problems, figures, notes}``."""
+        """
+        All of it as plain data: ``{problems, figures, notes}``. Where there's no problem, but not all could be looked
+        at for what this server lacks, it's ended with that.
+        """
+        if self._lacking and not self.problems:
+            sys.exit(f"this server can't look at it: {self._lacking[0]}")
+        self.notes += [f"wasn't looked at, for what the server lacked: {line}" for line in self._lacking[:TOLD]]
         more = [f"{count - TOLD} more {kind}" for kind, count in self._counts.items() if count > TOLD]
         return {"problems": self.problems + more, "figures": self.figures, "notes": self.notes}
 
@@ -51,8 +70,9 @@ def lines(text):
 
 
 def last(done):
-    """The last line that a command said."""
-    return plain((lines(done.stderr) or lines(done.stdout) or ["no output"])[-1])
+    """The last line that a command said; of PostgreSQL's the first that says what is wrong, and not the hint."""
+    said = lines(done.stderr) or lines(done.stdout) or ["no output"]
+    return plain(next((line for line in said if re.search("(ERROR|FATAL|PANIC):", line)), said[-1]))
 
 
 def plain(line):

@@ -128,17 +128,19 @@ class Named:
         else:
             is_script = mimetype.startswith(SCRIPTS)
             place = self.repositories.get(repository, None if is_script else self.data / "ManagedRepository")
-            path = place and place / folder.lstrip("/") / name
+            path = place and place / folder.lstrip("/") / name.lstrip("/")
         if path is None:
             self.counts["elsewhere"] += 1
             return
         label = f"original file {id_} ({path.relative_to(self.volume)})"
         if mimetype == FOLDER:
             real = resolved(path, self.volume)
-            if real and not real.is_dir():
+            if real and not os.path.isdir(real):
                 self.found.wrong("files", f"{label}: the directory isn't there")
-        elif hash_ or size not in ("", "0") or path.exists():  # otherwise an upload that was begun and never ended
+        elif hash_ or size not in ("", "0"):
             yield from self._comparable(label, path, int(size) if size else None, algorithm, hash_)
+        elif os.path.exists(path):  # an upload that goes on or never ended, or a log: what its size is isn't told yet
+            yield from self._comparable(label, path, None, algorithm, hash_)
 
     def _pixels(self, id_, sha1, count, kind, is_imported):
         path = numbered(self.data / "Pixels", int(id_))
@@ -182,7 +184,7 @@ def _why_not(path, size):
 
 def on_volume(path, volume):
     """Where an absolute path of the server that the volume was on is now; None where it leads to another place."""
-    return volume / path[len(MOUNT) :] if path.startswith(MOUNT) else None
+    return volume / path[len(MOUNT) :].lstrip("/") if path.startswith(MOUNT) else None
 
 
 def resolved(path, volume):
@@ -193,7 +195,7 @@ def resolved(path, volume):
         left = left[1:]
         if place != volume and volume not in place.parents:
             return None
-        if links < 40 and place.is_symlink():
+        if links < 40 and os.path.islink(place):  # Path.is_symlink() raises where a name is too long to be one
             links += 1
             target = os.readlink(place)
             if target.startswith("/"):

@@ -35,6 +35,11 @@ def look(asked, say):
     data, major = there[-1]
     for other, older in there[:-1]:
         found.notes.append(f"{DATABASE}: {other} is one of PostgreSQL {older}, and wasn't looked at")
+    if not cluster.is_version(major):
+        found.wrong("clusters", f"{DATABASE}: {data}/PG_VERSION is no version of PostgreSQL: {major[:20]!r}")
+        return found.ended()
+    if float(major) < cluster.OLDEST:
+        sys.exit(f"its cluster is one of PostgreSQL {major}, and only {cluster.OLDEST} or newer can be looked at")
     programs = cluster.install(major, say)
     found.figures["postgresql"] = major
     examine(found, cluster.Cluster(data, programs, HOME / "postgresql"), mounted.get(DATA), asked)
@@ -76,8 +81,11 @@ def mount(found, use, device, where):
         time.sleep(0.5)
     where.mkdir(parents=True, exist_ok=True)
     kind = run("blkid", "-p", "-o", "value", "-s", "TYPE", device, may_fail=True).stdout.strip()
-    options = "noatime,nouuid" if kind == "xfs" else "noatime"
+    options = "noatime,nosuid,nodev,noexec"  # what is on it may be anybody's
+    options += ",nouuid" if kind == "xfs" else ""
     done = run("mount", "-o", options, device, where, may_fail=True)
+    if done.returncode and kind and "unknown filesystem type" in last(done):
+        sys.exit(f"{use}: {last(done)}")
     if done.returncode:
         found.wrong("volumes", f"{use}: its filesystem ({kind or 'none is known'}) can't be mounted: {last(done)}")
     return done.returncode == 0

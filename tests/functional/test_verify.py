@@ -146,6 +146,16 @@ class Volumes:
         assert not (self.cluster / "postmaster.pid").exists()
         return findings.ended()
 
+    def as_it_runs(self, text, database="idr"):
+        """Change something in the cluster, which is ended well then."""
+        it = cluster.Cluster(self.cluster, BIN, self.place / "run")
+        assert it.recovered(Findings(lambda line: None))
+        try:
+            for each in text.split("; "):
+                it.sql(each, database)
+        finally:
+            it.stop()
+
     def problems(self, **further):
         return self.found(**further)["problems"]
 
@@ -262,3 +272,104 @@ def test_damaged_files_are_named(volumes):
     told(lines, "pixels 1 (OMERO/Pixels/1): its SHA1-160 is ")
     told(lines, "original file 1234 (OMERO/Files/Dir-001/1234): its SHA1-160 is ")
     assert len(lines) == 6
+
+
+def test_paths_said_with_two_slashes_are_on_the_volume_and_none_leads_off_it(volumes):
+    place = volumes.files / f"ManagedRepository/{PLACE}"
+    (place / "link.tif").unlink()
+    (place / "link.tif").symlink_to(f"/data//OMERO/ManagedRepository/{PLACE}/1.tif")
+    (place / "6.tif").unlink()
+    (place / "6.tif").symlink_to("/data/../../../../../../etc/hostname")
+    volumes.as_it_runs(
+        "update originalfile set path = '/data//OMERO//' where id = 32; "
+        "update originalfile set name = '/' || name where id = 7"
+    )
+
+    found = volumes.found()
+
+    assert found["problems"] == [] and found["figures"]["elsewhere"] == 4 and found["figures"]["hashed"] == 12
+
+
+def test_an_upload_that_goes_on_is_no_damage(volumes):
+    place = volumes.files / f"ManagedRepository/{PLACE}"
+    (place / "never-ended.tif").write_bytes(b"the first part")
+    volumes.as_it_runs("update originalfile set size = 0, hash = '' where id = 20")
+
+    found = volumes.found()
+
+    assert found["problems"] == [] and found["figures"]["files"] == 15 and found["figures"]["without_hash"] == 1
+
+
+def test_a_name_that_no_file_can_have_is_told_of_and_ends_nothing(volumes):
+    volumes.as_it_runs("update originalfile set name = repeat('ü', 255) where id in (3, 20, 30)")
+
+    lines = volumes.problems()
+
+    told(lines, "original file 3 (", "it can't be looked at: File name too long")
+    told(lines, "original file 30 (", "the directory isn't there")
+    assert len(lines) == 2
+
+
+def test_what_roles_and_databases_have_as_their_own_settings_disproves_nothing(volumes):
+    volumes.as_it_runs(
+        "alter database idr set statement_timeout = 1; alter role postgres set search_path = nowhere; "
+        "alter database idr set default_transaction_read_only = on; "
+        "alter role postgres set session_preload_libraries = 'not_on_this_server'"
+    )
+    assert volumes.problems() == []
+
+
+def test_a_locale_that_the_scratch_server_lacks_disproves_nothing_and_hides_no_damage(volumes):
+    volumes.as_it_runs("create database other", "postgres")
+    volumes.as_it_runs("update pg_database set datcollate = 'xx_XX', datctype = 'xx_XX' where datname = 'other'")
+
+    with pytest.raises(SystemExit, match="this server can't look at it: other: .*incompatible with operating system"):
+        volumes.found()
+
+    (volumes.files / f"ManagedRepository/{PLACE}/3.tif").unlink()
+    found = volumes.found()
+    assert len(found["problems"]) == 1 and any("for what the server lacked: other: " in it for it in found["notes"])
+
+
+@pytest.mark.parametrize(("text", "ends"), [("1\xff\n", False), ("15; reboot\n", False), ("14\n", True)])
+def test_a_version_that_is_none_is_a_damage_and_an_old_one_is_told(tmp_path, monkeypatch, text, ends):
+    (tmp_path / "database-db/data/global").mkdir(parents=True)
+    (tmp_path / "database-db/data/PG_VERSION").write_bytes(text.encode("latin-1"))
+    monkeypatch.setattr(look, "HOME", tmp_path)
+    monkeypatch.setattr(look, "mount", lambda *given: True)
+    asked = {"devices": {"database-db": "/dev/x"}, "patch": None, "sample": 1, "seed": 1}
+
+    if ends:
+        with pytest.raises(SystemExit, match="PostgreSQL 14, and only 15 or newer can be looked at"):
+            look.look(asked, print)
+    else:
+        told(look.look(asked, print)["problems"], "PG_VERSION is no version of PostgreSQL: ")
+
+
+def test_a_clone_is_mounted_so_that_nothing_on_it_is_run_and_no_device_opened(tmp_path, monkeypatch):
+    ran = []
+
+    def run(*command, may_fail=False):
+        ran.append([str(word) for word in command])
+        return subprocess.CompletedProcess(command, 0, "xfs\n", "")
+
+    monkeypatch.setattr(look, "run", run)
+    assert look.mount(Findings(print), "omero-data", str(tmp_path), tmp_path / "there")
+    assert set(ran[-1][2].split(",")) == {"noatime", "nosuid", "nodev", "noexec", "nouuid"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "database-db: PostgreSQL doesn't start on it: PANIC:  could not write to file x: No space left on device",
+        'heap table "idr.public.image": ERROR:  out of memory DETAIL:  Failed on request of size 42',
+        'idr: its tables can\'t be checked: ERROR:  could not access file "$libdir/further": No such file or directory',
+    ],
+)
+def test_what_the_server_lacks_is_no_problem_of_the_set(line):
+    found = Findings(print)
+    found.wrong("clusters", line)
+    with pytest.raises(SystemExit, match="this server can't look at it: "):
+        found.ended()
+    found.wrong("files", "original file 1 (out of memory.tif): it isn't there")
+    assert found.ended()["problems"] == ["original file 1 (out of memory.tif): it isn't there"]

@@ -58,6 +58,12 @@ def test_the_plan_says_where_to_and_what_is_not_known_yet():
     )
 
 
+def test_that_the_set_was_disproved_is_told():
+    spoilt = replace(SET, disproved="2026-11-26 03:00 UTC: pixels 1: it isn't there")
+    plan = coming(ONE, facts=clouds.added(IDR, *things(spoilt))).plan
+    assert f"{SET.id} was disproved, {spoilt.disproved}" in plan.notes and not plan.problems
+
+
 @pytest.mark.parametrize(
     ("use", "server"), [("a-omero-data", "idr-a-omero"), ("a-dockermanager-data", "idr-a-dockermanager")]
 )

@@ -7,12 +7,14 @@ from types import SimpleNamespace
 
 import pytest
 
+from idr import on_server
 from idr.backup import keeping, listing, manifest, project, retention, status, verifying
 from idr.backup.model import FAILED
 from idr.cloud.model import Thing
 from idr.cloud.scratch import Scratch
 from idr.errors import IdrError, Refused
 from idr.ssh import NoPython, Unreachable
+from idr.verify import unit
 from tests import clouds
 from tests.backups import NIGHT, backup_set, facts
 from tests.unit.test_backup_listing import group
@@ -155,6 +157,21 @@ def test_to_mark_it_another_run_is_waited_for_and_a_set_that_is_gone_is_told(wor
     assert not proof.is_marked and "no backup set" in proof.problems[0]
 
 
+def test_a_lock_that_was_given_back_since_the_refusal_keeps_no_set_from_being_marked(world, monkeypatch):
+    say, tries = world.say, []
+
+    def just_given_back(*given):
+        tries.append(given)
+        if len(tries) == 1:
+            raise Refused(["idr: eve@desk (process 1) is on it"])
+        return say(*given)
+
+    monkeypatch.setattr(keeping, "say", just_given_back)
+    world.found = BROKEN
+
+    assert world.verify().is_marked and not world.the().is_good
+
+
 @pytest.mark.parametrize(
     ("it", "why"),
     [
@@ -263,11 +280,8 @@ class Ssh:
             raise answer
         return answer
 
-    def do(self, server, deed, asked):
-        return self._next(deed)
-
-    def do_of(self, module, server, deed, asked, seconds=120):
-        return self._next(asked["offset"])
+    def do(self, server, deed, asked, seconds=120, of=on_server):
+        return self._next(asked["offset"] if of is unit else deed)
 
     def install_python(self, server):
         self.installed = True
@@ -285,6 +299,18 @@ def test_it_is_followed_over_a_link_that_is_cut(world):
     ), []
     assert verifying._followed(ssh, SERVER, said.append) == BROKEN
     assert ssh.asked == [0, 30, 30, 30] and said == ["checking every page", "WRONG: x"]
+
+
+def test_no_name_that_a_clone_has_gets_at_the_terminal_or_is_no_text_for_the_cloud(world):
+    said, name = [], "original file 2 (\x1b]0;Zü\udce1\x07.tif): it isn't there"
+    result = {"problems": [name], "figures": {"patch": "a\nb", "rows_of": {"t\x1b": 1}}, "notes": [name]}
+    found = verifying._followed(
+        Ssh({"told": [{"said": f"WRONG: {name}"}, {"result": result}], "offset": 9, "ended": ""}), SERVER, said.append
+    )
+
+    name = "original file 2 (\\x1b]0;Zü\\udce1\\x07.tif): it isn't there"
+    assert said == [f"WRONG: {name}"]
+    assert found == {"problems": [name], "figures": {"patch": "a\\nb", "rows_of": {"t\\x1b": 1}}, "notes": [name]}
 
 
 @pytest.mark.parametrize(("errors", "said"), [("no room", "no room"), ("", "killed, it seems")])

@@ -106,12 +106,22 @@ def test_every_hop_is_strict_about_the_host_key_of_its_own_name(ssh_says):
         assert option in hop.replace("'", "")
 
 
+def test_no_server_gets_the_operators_agent_whatever_their_own_configuration_says(ssh_says):
+    ssh_says(0, "", "{}")
+    do()
+
+    words = ssh_says.words().splitlines()
+    [hop] = [word for word in words if word.startswith("ProxyCommand=")]
+    for option in ("ForwardAgent=no", "ForwardX11=no"):
+        assert option in words and option in hop.replace("'", "")
+
+
 def test_a_server_alone_is_reached_by_its_own_address_and_known_key(ssh_says, tmp_path):
     ssh_says(0, "", "[]")
     server = Alone("idrscratch-server", "198.51.100.11")
 
     with connections(server, [tmp_path / "known_hosts"]) as ssh:
-        assert ssh.do_of(unit, server, "progress", {"offset": 0}) == []
+        assert ssh.do(server, "progress", {"offset": 0}, of=unit) == []
 
     words = ssh_says.words()
     for option in ("HostName=198.51.100.11", "HostKeyAlias=idrscratch-server", "StrictHostKeyChecking=yes"):

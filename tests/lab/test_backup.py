@@ -341,11 +341,12 @@ def test_prune_does_what_its_plan_says_and_keeps_what_is_pinned(lab, writers):
 
 
 def scheduled(lab):
-    """What the master's schedule begins each hour: its report."""
+    """What the master's schedule begins each hour: the answer at the end of its report."""
     lab.exec("idr-proxy", "salt-run", "backup.scheduled", "idr")
     until(lambda: lab.sh("idr-proxy", f"systemctl is-active {SCHEDULED} || true") != "active", 120)
     [report] = lab.sh("idr-proxy", "ls -t /var/log/idr/backup | head -1").split()
-    return json.loads(lab.sh("idr-proxy", f"cat /var/log/idr/backup/{report}"))
+    text = lab.sh("idr-proxy", f"cat /var/log/idr/backup/{report}")
+    return json.loads(text[text.index("{") :])
 
 
 def test_the_clock_begins_one_by_itself_in_its_unit(lab, writers):

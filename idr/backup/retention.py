@@ -43,8 +43,9 @@ def verdicts(sets, keep, now, used=None, held=None, given_up=()):
 
     Whatever the rules say, these stay: what is pinned, in use, or for an operator to look at; the newest good and the
     newest verified set of the project and of each environment that isn't given up, and of the latter the newest without
-    a volume missing, too; a damaged or disproved one while no good one is newer. One from the future, by this clock,
-    stays and counts for nothing: it would stand for the newest though it may not be.
+    a volume missing, too; a damaged one while no good one is newer, and a disproved one, which may be the least bad,
+    while no verified one is. One from the future, by this clock, stays and counts for nothing: it would stand for the
+    newest though it may not be.
     """
     used, held = used or {}, held or {}
     ordered = sorted(sets, key=lambda it: (it.when, it.id), reverse=True)
@@ -57,10 +58,11 @@ def verdicts(sets, keep, now, used=None, held=None, given_up=()):
         own = [it for it in counting if it.environment == environment]
         for it, reason in _by_rules(own, keep[environment]):
             reasons[it.id].append(reason)
+        better = {"good": own, "verified": _verified(own)}
         for it in ordered:
-            spoilt = _spoilt(it)
-            if it.environment == environment and spoilt and not (own and own[0].when >= it.when):
-                reasons[it.id].append(f"{spoilt}, and no good one is newer")
+            spoilt, than = _spoilt(it)
+            if it.environment == environment and spoilt and not any(each.when >= it.when for each in better[than]):
+                reasons[it.id].append(f"{spoilt}, and no {than} one is newer")
     return tuple(Verdict(it, tuple(reasons[it.id]), "" if reasons[it.id] else _why(it, given_up)) for it in sets)
 
 
@@ -96,8 +98,10 @@ def _by_rules(own, keep):
 
 
 def _spoilt(it):
-    """A word on a set that was ended well and isn't one to count on; "" of any other."""
-    return "damaged" if it.is_damaged else "disproved" if it.is_usable and it.disproved else ""
+    """A word on a set that was ended well and isn't one to count on, and what has to be newer before it goes."""
+    if it.is_damaged:
+        return "damaged", "good"
+    return ("disproved", "verified") if it.is_usable and it.disproved else ("", "")
 
 
 def _verified(sets):
@@ -108,6 +112,7 @@ def _why(it, given_up):
     """Why a set isn't kept."""
     if it.phase in UNUSABLE:
         return UNUSABLE[it.phase]
-    if _spoilt(it):
-        return f"{_spoilt(it)}, and a good one is newer"
+    spoilt, than = _spoilt(it)
+    if spoilt:
+        return f"{spoilt}, and a {than} one is newer"
     return f"{it.environment} is given up" if it.environment in given_up else "no rule keeps it"

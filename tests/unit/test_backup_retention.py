@@ -144,6 +144,14 @@ def test_a_damaged_one_stays_until_a_good_one_is_newer():
     assert kept([new, old], NONE) == [new, old]
 
 
+def test_a_disproved_one_stays_until_a_verified_one_is_newer():
+    bad = backup_set(NIGHT - DAY, disproved="a page of image")
+    good, proved = backup_set(), backup_set(verified=NIGHT)
+
+    assert judged([good, bad], NONE)[bad.id].reasons == ("disproved, and no verified one is newer",)
+    assert judged([proved, bad], NONE)[bad.id].why == "disproved, and a verified one is newer"
+
+
 def test_a_damaged_one_takes_no_good_ones_place():
     sets = [damaged(NIGHT), *nights(10)[1:]]
 

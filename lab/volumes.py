@@ -8,6 +8,7 @@ sparse file, where a snapshot shares its blocks with what it was taken of.
 import json
 import os
 import threading
+from pathlib import Path
 
 from lab.settings import STATE, VOLUMES
 from lab.shell import LabError, run, succeeds, wait_until
@@ -39,7 +40,23 @@ def detach(path):
     """Take the loop devices of the volume file PATH away, once no mount holds them any more."""
     for device in devices(path):
         succeeds("losetup", "--detach", device)
-    wait_until(f"the loop device of {path} goes", lambda: not devices(path), 20)
+    try:
+        wait_until(f"the loop device of {path} goes", lambda: not devices(path), 20)
+    except LabError as error:
+        raise LabError(f"{error}: it's mounted for {', '.join(_mounted_for(path)) or 'nobody that is seen'}") from None
+
+
+def _mounted_for(path):
+    """The processes in whose mount namespaces a loop device of a volume file is: of a host, or another one's copy."""
+    found, here = [], devices(path)
+    for about in Path("/proc").glob("[0-9]*"):
+        try:
+            mounts, name = (about / "mountinfo").read_text(), (about / "comm").read_text().strip()
+        except OSError:   # it has just ended
+            continue
+        if any(f" {device} " in mounts for device in here):
+            found.append(f"{name} (process {about.name})")
+    return found
 
 
 def is_held(path):

@@ -163,10 +163,10 @@ def bring(asked, _stream):
         try:
             inside = os.open(unfinished, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=live)
             _copy(root, asked["paths"], inside)
+            os.rename(unfinished, asked["folder"], src_dir_fd=live, dst_dir_fd=live)
             top = os.fstat(live)
             os.fchown(inside, top.st_uid, top.st_gid)
             os.fchmod(inside, stat.S_IMODE(top.st_mode))
-            os.rename(unfinished, asked["folder"], src_dir_fd=live, dst_dir_fd=live)
             os.fsync(live)
         except BaseException:
             _remove(Path(asked["mount"], unfinished))

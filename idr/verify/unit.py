@@ -30,7 +30,7 @@ def begin(asked, _stream):
         (HOME / path).write_text(text)
     done = subprocess.run(
         ["systemd-run", "--quiet", "--collect", f"--unit={UNIT}", f"--working-directory={HOME}",
-         f"--property={LONGEST}", f"--property=StandardOutput=file:{HOME}/told",
+         f"--property={LONGEST}", "--property=OOMPolicy=stop", f"--property=StandardOutput=file:{HOME}/told",
          f"--property=StandardError=file:{HOME}/errors",
          "python3", "-m", "idr.verify.look", f"{HOME}/asked.json"],
         stdin=subprocess.DEVNULL, capture_output=True, text=True,

@@ -36,9 +36,10 @@ bench:     ## what a page, a purge, a refresh, a highstate, an environment and a
 	@$(MAKE) --no-print-directory venv
 	@for each in thumbnail purge refresh highstate environment backup; do $(BIN)/python bench/$$each.py || exit 1; echo; done
 
-torture:   ## every kind of call of an apply and a destroy spoiled in every way; hours, goes on where it was stopped
+torture:   ## every kind of call of an apply and a destroy spoiled in every way, and fifty backups; hours, goes on where it was stopped
 	@$(MAKE) --no-print-directory venv
 	@$(BIN)/python -m tests.torture
+	@IDR_BACKUP_SETS=50 $(BIN)/pytest tests/lab/test_backup.py -k sets_under_load
 
 packages:  ## install the Debian packages of requirements.apt that are missing
 	@missing=$$(grep -o '^[a-z0-9.+-]\+' requirements.apt | while read -r package; do \

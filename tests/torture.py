@@ -2,7 +2,8 @@
 The whole matrix of faults: each kind of call of an apply and of a destroy, spoiled alone in each way, in a run of its
 own; afterwards the same command has to get through, and the cloud to be as it should be.
 
-Resumable: what passed with this code under `idr/` isn't done again. Needs the lab up: ``make torture``.
+Resumable, by a lab made anew too: what passed with this code under `idr/cloud` isn't done again. Needs the lab up:
+``make torture``.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ import time
 from pathlib import Path
 
 from lab.cloud import faults
-from lab.settings import STATE
+from lab.settings import CACHE
 
 from .lab.conftest import Failed, Lab
 from .lab.environments import APPLY, DESTROY, ONE_SERVER, SMALL, inventory, steps
 from .lab.faulty import FAULTS, KILLS, calls_of, changing, get_through, killed_at, rules
 
-RECORD = STATE / "torture.jsonl"
+RECORD = CACHE / "torture.jsonl"
 DECLARED = f"pillar/environments/{SMALL}.sls"
 
 
@@ -55,7 +56,8 @@ def passed(code):
 
 def main():
     root = Path(__file__).parents[1]
-    code = subprocess.run(["git", "rev-parse", "HEAD:idr"], cwd=root, capture_output=True, text=True, check=True).stdout
+    asked = ["git", "-C", root, "rev-parse", "HEAD:idr/cloud"]
+    code = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
     lab, done, failed = Lab(), passed(code.strip()), 0
     before = inventory(lab)
     lab.outside("tee", DECLARED, stdin=ONE_SERVER)

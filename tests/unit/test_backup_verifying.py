@@ -235,17 +235,17 @@ def test_one_is_picked_of_those_that_were_never_verified_and_only_then_of_all(mo
         verifying.pick(None, "newidr", choose)
 
 
-def test_a_disproved_set_counts_for_none_of_the_rules_and_stays_while_no_good_one_is_newer():
+def test_a_disproved_set_counts_for_none_of_the_rules_and_stays_while_no_verified_one_is_newer():
     old, new = backup_set(NIGHT - timedelta(days=40)), replace(backup_set(NIGHT), disproved="2026: a page")
     keep = {"idr": {"daily": 1}}
 
     kept = {it.set.id: it.reasons for it in retention.verdicts([old, new], keep, NIGHT)}
     assert "the newest good of all environments" in kept[old.id]
-    assert kept[new.id] == ("disproved, and no good one is newer",)
+    assert kept[new.id] == ("disproved, and no verified one is newer",)
 
-    newest = backup_set(NIGHT + timedelta(hours=1))
+    newest = backup_set(NIGHT + timedelta(hours=1), verified=NIGHT)
     [gone] = [it for it in retention.verdicts([old, new, newest], keep, newest.when) if it.set.id == new.id]
-    assert gone.goes and gone.why == "disproved, and a good one is newer"
+    assert gone.goes and gone.why == "disproved, and a verified one is newer"
 
 
 def test_status_counts_no_disproved_set_as_the_newest_good():

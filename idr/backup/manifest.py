@@ -45,6 +45,7 @@ def metadata(backup_set, piece):
         "verified": backup_set.verified and _text(backup_set.verified),
         "verified_figures": backup_set.figures,
         "disproved": backup_set.disproved,
+        "copied": backup_set.copied,
     }
     said |= {key: backup_set.facts.get(key) for key in FACTS}
     if len(said["uses"]) > LONGEST:  # one that isn't in the list wouldn't be missed
@@ -168,6 +169,7 @@ def _set(entries, unreadable):
         verified=min(verified) if all(verified) else None,
         figures=_first(chosen, "verified_figures"),
         disproved=_first(chosen, "disproved"),
+        copied=_first(chosen, "copied"),
         run=first.thing.run or "",
         made=min(made) if all(made) else None,
         spare=tuple(entry.piece for entry in spare),

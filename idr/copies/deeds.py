@@ -69,6 +69,23 @@ def seal(asked, repository, say):
     return {}
 
 
+def fits(asked, _repository, _say):
+    """
+    Whether a volume can be put back, as `restore` does with what it's asked: ``{"there": …}``, True where it was done
+    before. Ends with why not.
+    """
+    path = Path(asked["path"])
+    if not os.path.ismount(path):
+        sys.exit(f"{path}: no volume is mounted there")
+    there = sorted(name for name in os.listdir(path) if name != RESTORING)
+    if not there or _is_ready(asked):
+        return {"there": False}
+    if _attribute(path) == asked["snapshot"] and not (path / RESTORING).exists():
+        return {"there": True}
+    shown = ", ".join(there[:5]) + (f" and {len(there) - 5} more" if len(there) > 5 else "")
+    sys.exit(f"{path} isn't empty, it has {shown}: a copy is put back into an empty volume only")
+
+
 def restore(asked, repository, say):
     """
     Put a volume back from a repository into the empty one that is mounted in its place; returns ``{"there": …}``, True
@@ -79,17 +96,10 @@ def restore(asked, repository, say):
     snapshot:  the repository's id of it
     """
     path, staging = Path(asked["path"]), Path(asked["path"], RESTORING)
-    if not os.path.ismount(path):
-        sys.exit(f"{path}: no volume is mounted there")
+    if fits(asked, repository, say)["there"]:
+        return {"there": True}
     ready = staging / READY
-    is_ready = ready.exists() and ready.read_text() == asked["snapshot"]
-    there = sorted(name for name in os.listdir(path) if name != RESTORING)
-    if there and not is_ready:
-        if _attribute(path) == asked["snapshot"] and not staging.exists():
-            return {"there": True}
-        shown = ", ".join(there[:5]) + (f" and {len(there) - 5} more" if len(there) > 5 else "")
-        sys.exit(f"{path} isn't empty, it has {shown}: a copy is put back into an empty volume only")
-    if not is_ready:
+    if not _is_ready(asked):
         _emptied(staging)
         say(f"{path}: restoring")
         words = ("--target", str(staging))
@@ -231,6 +241,12 @@ def _in_place(staging, path, snapshot):
     shutil.rmtree(staging)
 
 
+def _is_ready(asked):
+    """Whether all that is asked for is on the volume, and only has to be renamed into its place."""
+    ready = Path(asked["path"], RESTORING, READY)
+    return ready.exists() and ready.read_text() == asked["snapshot"]
+
+
 def _attribute(path):
     try:
         return os.getxattr(path, RESTORED).decode()
@@ -263,7 +279,7 @@ def main():
     secret, cache = os.environ["RUNTIME_DIRECTORY"], os.environ["CACHE_DIRECTORY"]
     try:
         repository = Repository(asked["repository"], secret, cache, say)
-        result = {"back_up": back_up, "seal": seal, "restore": restore}[asked["deed"]](asked, repository, say)
+        result = {deed.__name__: deed for deed in (back_up, seal, fits, restore)}[asked["deed"]](asked, repository, say)
     except Failed as error:
         sys.exit(str(error))
     print(json.dumps({"result": result}), flush=True)

@@ -23,17 +23,12 @@ LONGEST = "RuntimeMaxSec=3d"  # then it's ended
 
 def begin(asked, _stream):
     """
-    Begin a deed of idr/copies/deeds.py in a unit that no lost link ends. Asked the same again, as an answer was lost,
-    it goes on; anything else that is at work is let be, and this refused.
+    Begin a deed of idr/copies/deeds.py in a unit that no lost link ends. Refused while another is at work.
 
-    id:     of what is asked
     files:  what is run, each file's text by its path
     asked:  as for the deed
     aside:  a directory that is to be gone with the unit, None: there's none
     """
-    begun = HOME / "begun"
-    if begun.exists() and begun.read_text() == asked["id"]:
-        return
     if _is_at_work():
         sys.exit(f"a copy or a restore goes on there already: systemctl status {UNIT}")
     shutil.rmtree(HOME, ignore_errors=True)
@@ -48,7 +43,6 @@ def begin(asked, _stream):
         _begin(secret, asked["aside"])
     finally:
         secret.unlink()
-    begun.write_text(asked["id"])
 
 
 def _begin(secret, aside):

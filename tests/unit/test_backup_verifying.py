@@ -13,6 +13,7 @@ from idr.cloud.model import Thing
 from idr.cloud.scratch import Scratch
 from idr.errors import IdrError, Refused
 from idr.ssh import NoPython, Unreachable
+from idr.verify import unit
 from tests import clouds
 from tests.backups import NIGHT, backup_set, facts
 from tests.unit.test_backup_listing import group
@@ -283,14 +284,14 @@ def test_it_is_followed_over_a_link_that_is_cut(world):
         {"told": [], "offset": 30, "ended": None},
         {"told": [{"said": "WRONG: x"}, {"result": BROKEN}], "offset": 90, "ended": ""},
     ), []
-    assert verifying._followed(ssh, SERVER, said.append) == BROKEN
+    assert verifying.followed(ssh, SERVER, said.append, unit) == BROKEN
     assert ssh.asked == [0, 30, 30, 30] and said == ["checking every page", "WRONG: x"]
 
 
 @pytest.mark.parametrize(("errors", "said"), [("no room", "no room"), ("", "killed, it seems")])
 def test_one_that_ends_without_a_result_is_no_disproof(world, errors, said):
     with pytest.raises(IdrError, match=f"idrscratch-server: it ended without a result: {said}"):
-        verifying._followed(Ssh({"told": [], "offset": 0, "ended": errors}), SERVER, print)
+        verifying.followed(Ssh({"told": [], "offset": 0, "ended": errors}), SERVER, print, unit)
 
 
 def test_a_server_that_has_just_started_is_waited_for_and_gets_python(world, monkeypatch):

@@ -42,8 +42,11 @@ def opened(destination, tell):
 
 
 def tags(backup_set, piece, now):
-    """What a volume's snapshot says of itself and of the set, as it's written: no comma may be in a tag."""
-    said = manifest.metadata(replace(backup_set, phase=TAKING), piece)
+    """
+    What a volume's snapshot says of itself and of the set, as it's written: no comma may be in a tag. A pin isn't taken
+    along: nobody could take it off there.
+    """
+    said = manifest.metadata(replace(backup_set, phase=TAKING, pinned=None, copied=None), piece)
     said |= {SIZE: str(piece.size_gb), BEGUN: now.isoformat(timespec="seconds")}
     return [f"{key}={quote(text, safe=' /:@')}" for key, text in said.items()]
 
@@ -117,6 +120,7 @@ def _thing(snapshot):
         "temporary": None,
         "size": int(size) if size.isdecimal() else 0,
         "volume_id": "",
+        "looked_at_by": "restic cat snapshot",
         # restic writes as many digits as there are, of which Python takes six
         "created_at": snapshot["time"][:19] + "Z",
     }

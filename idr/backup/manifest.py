@@ -134,8 +134,8 @@ def _entries(facts, environment):
         except _Garbled as why:
             line = (
                 f"snapshot {thing.name} ({thing.id}) has the mark of {thing.environment} and no manifest that can be "
-                f"read ({why}): nothing is done with it, nor with its set. Look at it: openstack volume snapshot show "
-                f"{thing.id}"
+                f"read ({why}): nothing is done with it, nor with its set. Look at it: "
+                f"{thing.what.get('looked_at_by', 'openstack volume snapshot show')} {thing.id}"
             )
             garbled.append((thing.what["metadata"].get("idr_set"), line))
     return entries, garbled

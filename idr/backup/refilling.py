@@ -46,15 +46,14 @@ def plan(asked, name, given, folder):
     given:   what else was typed of the environment, by the parameters' names
     folder:  the operator's site directory
     """
-    it = _copy(asked, lambda line: None)
-    if table.is_by_hand(folder):
+    it, by_hand = _copy(asked, lambda line: None), table.is_by_hand(folder)
+    if by_hand:
         environment, _ = table.of_operator(name, folder)
         uses = {volume.name: server.id for server, volume in _volumes(environment)}
-        made = Plan(name, ())
     else:
         uses = {volume.use: volume.server for volume in wanted.read(name, given).volumes}
-        made = applying.plan(name, _given(given))
     chosen = _chosen(asked, it, uses)
+    made = Plan(name, ()) if by_hand else applying.plan(name, _given(given))
     steps = (*made.steps, *(Step("copy", "volume", f"{use}, to {uses[use]}") for use in chosen))
     notes = [f"{it.id} is of {it.taken:%Y-%m-%d %H:%M} UTC, and comes from {asked.origin.name}"]
     notes.append("each volume has to be empty, which its server is asked as soon as it's mounted there")

@@ -6,12 +6,16 @@ import shutil
 import signal
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from idr.backup import copied
+from idr.backup.model import TAKING
 from idr.copies import deeds, restic
 from idr.copies.restic import Failed, Missing, Repository
+from tests.backups import NIGHT, backup_set
 from tests.functional.postgresql_host import DATA, VOLUME, assert_good, server, sql, volume
 from tests.functional.privately import private_mounts, run
 
@@ -136,6 +140,22 @@ def test_a_volume_is_copied_and_put_back_as_it_was(place):
     assert place.restore() == {"there": False}
     assert tree(MOUNT) == was
     assert place.restore() == {"there": True} and tree(MOUNT) == was
+
+
+def test_what_restic_lists_is_a_set_and_goes_whole(place):
+    place.volume("old")
+    fill(MOUNT)
+    it = replace(backup_set(), facts={"by": "ada@desk, by hand"}, figures="7 rows, 100% read", verified=NIGHT)
+    for piece in it.pieces:
+        place.back_up(tags=copied.tags(it, piece, NIGHT))
+    assert copied.sets(place.snapshots())[0].phase == TAKING
+
+    deeds.seal({"having": copied.having(it.id), "tags": copied.PHASE}, place.repository, place.said.append)
+
+    found = copied.the(place.snapshots(), it.id)
+    assert replace(found, pieces=it.pieces) == it and found.is_complete
+    place.repository.run("forget", "--prune", "--quiet", *(piece.snapshot for piece in found.pieces))
+    assert place.snapshots() == [] and place.packs() == []
 
 
 def test_what_was_there_already_is_not_written_again(place):

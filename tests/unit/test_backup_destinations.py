@@ -78,9 +78,7 @@ def test_all_of_it_is_told_at_once(write):
 def test_a_file_that_others_can_read_or_that_is_not_there_is_refused(write):
     folder = write()
     (folder / "copies/vault.yaml").chmod(0o640)
-    assert problems(folder) == [
-        f"has to be yours alone, since it holds secrets: chmod go= {folder}/copies/vault.yaml"
-    ]
+    assert problems(folder) == [f"has to be yours alone, since it holds secrets: chmod go= {folder}/copies/vault.yaml"]
     missing = f"{folder}/copies/tape.yaml: No such file or directory; destinations there: vault"
     assert problems(folder, "tape") == [missing]
     assert problems(folder, "../x")[0].startswith("../x: no name of a destination, which is of small letters")

@@ -1,6 +1,5 @@
 """What a server is sent to copy runs there in a unit, and of what opens the repository nothing stays."""
 
-
 import pytest
 
 from idr.backup import copying

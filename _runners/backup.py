@@ -505,7 +505,8 @@ def _refilled(set, copy, env, apply, volumes, then, broken, folder, given):
     """An environment restored from a copy, or a plan of that."""
     asked = refilling.Refill(set, destinations.read(folder, copy), tuple(volumes.split(",")) if volumes else None)
     if not apply:
-        typed = {"copy": copy, "volumes": volumes, "deploy": None if "even_if" in then else False} | given
+        deploy = None if "even_if" in then else False
+        typed = {"copy": copy, "volumes": volumes, "even_if": then.get("even_if"), "deploy": deploy} | given
         said = [f"{key}={value}" for key, value in typed.items() if value is not None]
         plan = refilling.plan(asked, env, given, folder)
         how = shlex.join(["salt-run", "backup.restore", set, f"into={env}", *said, "apply=True"])

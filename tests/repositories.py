@@ -50,7 +50,7 @@ class Repository:
         self.deeds.append((server.id, deed, asked))
         if deed == "back_up":
             self.add(asked["tags"], asked["path"], asked["taken"].replace(" ", "T") + "Z")
-            return {"snapshot": "abc", "bytes": 2_000_000_000, "files": 7, "added": 1_000_000}
+            return {"bytes": 2_000_000_000, "files": 7, "added": 1_000_000}
         return self._seal(asked["having"]) if deed == "seal" else {"there": False}
 
     def add(self, tags, path="/data", time="2026-11-25T03:00:00Z"):

@@ -17,6 +17,7 @@ from urllib.parse import quote, unquote
 from idr.backup import listing, manifest, retention
 from idr.backup.model import GOOD, TAKING
 from idr.cloud.model import Facts, Thing
+from idr.copies.deeds import UNFINISHED
 from idr.copies.restic import Failed, Repository
 from idr.errors import IdrError, Refused
 
@@ -99,6 +100,13 @@ def verdicts(snapshots, destination, environment, now):
     """
     held = in_the_making(snapshots, now)
     return retention.verdicts(sets(snapshots, environment), {environment: destination.keep}, now, held=held)
+
+
+def unfinished(snapshots, now):
+    """The ids of snapshots of which nobody will know any more whether all was read: whoever wrote them is dead."""
+    said = {it["id"]: dict(tag.partition("=")[::2] for tag in it.get("tags") or ()) for it in snapshots}
+    begun = {id_: manifest.moment(tags.get(UNFINISHED)) for id_, tags in said.items()}
+    return [id_ for id_, moment in begun.items() if moment and moment < now - AT_WORK]
 
 
 def in_the_making(snapshots, now):

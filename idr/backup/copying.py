@@ -139,12 +139,13 @@ def prune(destination, environment, apply, tell):
     nothing else there needs with them.
     """
     with copied.opened(destination, tell) as repository:
-        verdicts = copied.verdicts(repository.snapshots(), destination, environment, copied.now())
+        snapshots = repository.snapshots()
+        verdicts = copied.verdicts(snapshots, destination, environment, copied.now())
         ids = [piece.snapshot for it in verdicts if it.goes for piece in (*it.set.pieces, *it.set.spare)]
         steps = tuple(Step("remove", "copy", it.set.id) for it in verdicts if it.goes)
         if apply and ids:
             tell(f"removing {len(steps)} copies, and what only they need")
-            repository.run("forget", "--prune", "--quiet", *ids)
+            repository.run("forget", "--prune", "--quiet", *ids, *copied.unfinished(snapshots, copied.now()))
     return Pruning(Plan(environment, steps), verdicts)
 
 

@@ -24,12 +24,13 @@ ASIDE = ".idr-copy"  # on a database's volume, what pg_basebackup makes: no high
 RESTORING = ".idr-restoring"  # on a volume, what isn't all there yet; data_volume.problems knows it
 READY = "all of it is here"  # in that, once it is
 RESTORED = "user.idr_restored"  # an attribute of a volume's root: the snapshot of which it is
+UNFINISHED = "idr_unfinished"  # since when: the one tag of a snapshot of which nobody knows yet that all was read
 RESERVE = 20  # of what is copied beside, this part has to be free besides
 
 
 def back_up(asked, repository, say):
     """
-    Copy a volume into a repository; returns ``{snapshot, bytes, files, added}``.
+    Copy a volume into a repository; returns ``{bytes, files, added}``.
 
     path:     where it is on a server: ``/data``
     device:   the clone that it's copied from, which is mounted there for this alone; None: what is mounted there
@@ -46,7 +47,6 @@ def back_up(asked, repository, say):
             stack.enter_context(_base_backup(path, say))
         said = _written(repository, path, asked, say)
     return {
-        "snapshot": said["snapshot_id"],
         "bytes": said["total_bytes_processed"],
         "files": said["total_files_processed"],
         "added": said["data_added"],
@@ -111,7 +111,7 @@ def restore(asked, repository, say):
 
 
 def _written(repository, path, asked, say):
-    """restic's summary of a volume's backup, which counts only where all of it could be read."""
+    """restic's summary of a volume's backup, which is one of ours only once all of it was read."""
     summary = {}
 
     def heard(line):
@@ -122,7 +122,7 @@ def _written(repository, path, asked, say):
             say(f"{path}: {it['bytes_done'] / 1e9:.1f} of {it['total_bytes'] / 1e9:.1f} GB looked at")
 
     words = ["--json", "--one-file-system", "--host", asked["host"], "--time", asked["taken"]]
-    words += [word for tag in asked["tags"] for word in ("--tag", tag)]
+    words += ["--tag", f"{UNFINISHED}={time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}"]
     # what another run left there is no part of the volume
     words += [word for name in (ASIDE, RESTORING) for word in ("--exclude", str(path / name))]
     say(f"{path}: copying into {repository.asked['name']}")
@@ -130,8 +130,11 @@ def _written(repository, path, asked, say):
         repository.run("backup", *words, str(path), heard=heard)
     except Failed:
         if summary:  # there's a snapshot of what it could read
-            repository.run("forget", summary["snapshot_id"])
+            with contextlib.suppress(Failed):
+                repository.run("forget", summary["snapshot_id"])
         raise
+    # without the lock that waits for all others, which may take days: nobody else has to do with this snapshot
+    repository.run("tag", "--no-lock", *(f"--set={tag}" for tag in asked["tags"]), summary["snapshot_id"])
     return summary
 
 

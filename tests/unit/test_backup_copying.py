@@ -230,14 +230,16 @@ def test_of_a_copy_that_may_run_no_secret_is_in_what_is_shown(by_hand):
 def test_a_prunes_plan_is_its_deed(world):
     for number in range(10):
         world.repository.put(backup_set(NIGHT.replace(day=number + 10)))
+    world.repository.add([f"{copying.deeds.UNFINISHED}=2026-01-01T03:00:00Z"])
+    world.repository.add([f"{copying.deeds.UNFINISHED}={copied.now():%Y-%m-%dT%H:%M:%SZ}"])  # at work
     planned = copying.prune(VAULT, "idr", False, print)
-    assert len(world.repository.there) == 20 and world.repository.commands == []
+    assert len(world.repository.there) == 22 and world.repository.commands == []
 
     done = copying.prune(VAULT, "idr", True, print)
 
     assert done.plan.steps == planned.plan.steps and len(done.plan.steps) == 3
     [words] = world.repository.commands
-    assert words[:3] == ("forget", "--prune", "--quiet") and len(words) == 9
+    assert words[:3] == ("forget", "--prune", "--quiet") and len(words) == 3 + 2 * 3 + 1 and "r-20" in words
     kept = {it.id for it in copied.sets(world.repository.there)}
     assert kept == {it.set.id for it in planned.verdicts if not it.goes}
     assert copying.prune(VAULT, "idr", True, print).plan.steps == () and len(world.repository.commands) == 1

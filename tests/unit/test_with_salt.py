@@ -52,16 +52,11 @@ def test_states_that_dont_render_fail(said):
         ("The state run is already in progress", ["The state run is already in progress"]),
         (
             {
-                "b": {
-                    "__id__": "second",
-                    "__run_num__": 1,
-                    "result": False,
-                    "comment": "One or more requisite failed: a",
-                },
-                "a": {"__id__": "first", "__run_num__": 0, "result": False, "comment": "it isn't blank"},
-                "c": {"__id__": "third", "__run_num__": 2, "result": True, "comment": ""},
+                "b": state(1, result=False, comment="One or more requisite failed: a"),
+                "a": state(0, result=False, comment="it isn't blank"),
+                "c": state(2),
             },
-            ["first: it isn't blank"],
+            ["state 0: it isn't blank"],
         ),
     ],
 )

@@ -23,7 +23,7 @@ from idr.errors import IdrError, Refused
 FIRST, UNVERIFIED, DISPROVED = "first", "unverified", "disproved"
 MAY_BE_SAID = (FIRST, UNVERIFIED, DISPROVED)
 BY_HAND = "their rows and files are not of one moment: the files are those of a later one than the rows"
-_SEAL = Step("change", "snapshot", "the copy, all of which is there: the repository is checked, and it counts")
+_SEAL = Step("copy", "snapshot", "nothing more: all of it is there, the repository is checked, and it counts")
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ def plan(cloud, asked):
     """What a copy of a set takes until it's there: a ``Plan`` with its problems, which has no steps where it is."""
     try:
         it, there, problems, notes = _look(project.look(cloud), asked)
-        if not problems and there and there.phase == GOOD:
-            return Plan(it.environment, (), notes=(f"{it.id} is at {asked.to.name} already",))
         pieces = _missing(it, there)
+        if not problems and not pieces and there.phase == GOOD:
+            return Plan(it.environment, (), notes=(f"{it.id} is at {asked.to.name} already",))
         made = scratch.plan(cloud, _scratch(it, pieces)) if pieces else Plan(it.environment, (_SEAL,))
     except ERRORS as error:
         raise IdrError(told(error)) from error
@@ -74,7 +74,7 @@ def copy(cloud, asked, broken, tell):
         problems += [] if verifying.may(cloud) or not pieces else [verifying.MAY_NOT]
         if problems:
             raise Refused(problems)
-        if there and there.phase == GOOD:
+        if not pieces and there.phase == GOOD:
             return None
         if not pieces:  # a run was cut off before the last step
             done = Done(it, {})
@@ -162,8 +162,8 @@ def do(ssh, server, deed, asked, destination, tell):
     begun["asked"] = {**asked, "deed": deed, "repository": destination.opened_by}
     if asked.get("running"):
         begun["aside"] = f"{asked['path']}/{deeds.ASIDE}"
+    ssh.do_of(unit, server, "begin", begun)
     try:
-        ssh.do_of(unit, server, "begin", begun)
         return verifying.followed(ssh, server, lambda line: tell(f"{server.id}: {line}"), unit)
     finally:
         with suppress(IdrError):  # what is told is what came before
@@ -183,6 +183,8 @@ def _look(seen, asked):
     """The set, its copy that is there or None, what keeps it from being copied, and what is to be said of it."""
     it, problems = seen.the(asked.set), []
     problems += [f"{it.id}: can't be copied: {why}" for why in it.why_not]
+    if not any(PRODUCTION.match(piece.use) for piece in it.pieces):
+        problems.append(f"{it.id}: has nothing that can't be made again")
     if it.disproved and DISPROVED not in asked.even_if:
         problems.append(f"{it.id} was disproved, {it.disproved}. If it's the best there is: even_if={DISPROVED}")
     elif not it.verified and not it.disproved and UNVERIFIED not in asked.even_if:

@@ -94,6 +94,13 @@ def test_what_is_there_is_not_copied_again(world):
     assert world.copy() is None and world.plan().steps == () and len(world.asked) == 1
 
 
+def test_a_copy_of_which_a_volume_was_removed_is_made_whole(world):
+    world.copy()
+    del world.repository.there[0]
+    assert list(world.copy().written) == ["omero-data"]
+    assert copied.the(world.repository.there, SET.id).is_complete
+
+
 def test_a_copy_that_was_cut_off_is_gone_on_with(world):
     part = replace(SET, uses=("omero-data", "database-db"))
     world.repository.put(part, "omero-data")
@@ -134,6 +141,7 @@ def test_where_else_it_is_is_kept_beside(world):
         (replace(SET, verified=None, disproved="a page"), ("unverified",), "was disproved, a page. If it's the best"),
         (replace(SET, verified=None, disproved="a page"), ("disproved",), None),
         (replace(SET, phase=FAILED), (), "can't be copied: it failed"),
+        (backup_set(uses={"proxy-nginxcache": 10}), ("unverified",), "has nothing that can't be made again"),
         (SET, ("live",), "even_if: only first, unverified, disproved can be said, not live"),
     ],
 )
@@ -254,7 +262,9 @@ class Ssh:
     def do_of(self, module, server, deed, asked, seconds=120):
         assert module is copying.unit
         self.asked.append((deed, asked))
-        return self.answers.pop(0) if deed == "progress" else None
+        if not self.answers:
+            raise IdrError(f"{server.id}: begin: a copy or a restore goes on there already")
+        return self.answers[0] if deed == "progress" else None
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -272,3 +282,10 @@ def test_a_deed_is_followed_to_its_end_and_of_it_nothing_stays_on_the_server(fai
     assert begun["aside"] == "/var/lib/pgsql/.idr-copy"
     assert begun["asked"] == {**asked, "deed": "back_up", "repository": VAULT.opened_by}
     assert {"idr/copies/deeds.py", "idr/verify/commands.py", "idr/__init__.py"} <= {*begun["files"]}
+
+
+def test_one_that_is_at_work_there_already_is_not_ended():
+    ssh = Ssh()
+    with pytest.raises(IdrError, match="goes on there already"):
+        copying.do(ssh, SERVER, "restore", {"path": "/data"}, VAULT, print)
+    assert [deed for deed, _ in ssh.asked] == ["begin"]

@@ -21,6 +21,9 @@ FILESYSTEM = "xfs"
 # virtio hands the guest this much of a volume's id as the disk's serial number
 SERIAL_LENGTH = 20
 MIB = 1024 * 1024
+# in it is what a restore from a copy has brought until now (idr/copies/deeds.py)
+RESTORING = ".idr-restoring"
+UNFINISHED = "a restore from a copy hasn't ended, and what it brings isn't all there. Type the restore once more"
 
 
 def unit(mount):
@@ -151,7 +154,7 @@ def status():
 
 def problems():
     """
-    One line for each volume of this server that can't be used as it is; empty when all can.
+    One line for each volume of this server that can't be used as it is, or as yet; empty when all can.
 
     CLI Example:
 
@@ -159,7 +162,14 @@ def problems():
 
         salt idr-database data_volume.problems
     """
-    return [why for why in map(refusal, _volumes()) if why]
+    found = []
+    for volume in _volumes():
+        known = facts(volume)
+        unfinished = known["occupant"] and os.path.lexists(os.path.join(volume["mount"], RESTORING))
+        why = refusal(volume, known)
+        found += [why] if why else []
+        found += [f"{__opts__['id']}: volume {volume['name']} for {volume['mount']}: {UNFINISHED}"] * bool(unfinished)
+    return found
 
 
 def make_filesystem(device):

@@ -42,6 +42,8 @@ def _set(it):
         yield f"disproved {it['disproved']}"
     if it["pinned"]:
         yield f"pinned by {it['pinned']}"
+    if it["copied"]:
+        yield f"copied: {it['copied']}"
     yield ""
     yield from columns.lines([OF_SET, *(_volume(use, piece) for use, piece in it["volumes"].items())])
     if it["lacks"]:

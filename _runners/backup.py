@@ -1,6 +1,7 @@
 """What an operator types about backups."""
 
 import json
+import re
 import shlex
 import time
 from datetime import UTC, datetime
@@ -9,6 +10,9 @@ from idr import at_master, on_server, outcome, table
 from idr.asking import asking
 from idr.backup import (
     bringing,
+    copied,
+    copying,
+    destinations,
     files,
     keeping,
     listing,
@@ -16,6 +20,7 @@ from idr.backup import (
     metrics,
     project,
     pruning,
+    refilling,
     restoring,
     schedule,
     taking,
@@ -29,7 +34,10 @@ from idr.door import door, milestones, who
 from idr.errors import IdrError, Refused
 from idr.site import folder_of
 
-__load__ = ["create", "scheduled", "list_", "show", "pin", "unpin", "prune", "verify", "restore", "status"]
+__load__ = [
+    "create", "scheduled", "list_", "show", "pin", "unpin", "prune", "verify", "copy", "copies", "prune_copies",
+    "restore", "status",
+]  # fmt: skip
 __func_alias__ = {"list_": "list"}
 
 
@@ -257,10 +265,113 @@ def verify(set=None, apply=False, pick=None, env=None, sample=1000, break_lock=N
 
 
 @door
+def copy(set=None, to=None, apply=False, env=None, even_if=None, break_lock=None, cloud=None, site=None, **kwargs):
+    """
+    Copy a backup set out of the cloud: restic reads clones of it on a scratch server, and writes what isn't there yet,
+    encrypted, into a repository elsewhere.
+
+    set:         its id, as ``backup.list`` tells it
+    to:          the destination, a file ``copies/<to>.yaml`` of the operator's directory (docs/backups.md)
+    env:         instead of a set: an environment whose servers were made by hand, of which a copy is taken as they run
+    even_if:     ``first`` to have the repository made, ``unverified`` or ``disproved`` for such a set; with commas
+    break_lock:  a run that is known to be dead, as the refusal names it
+    cloud:       its name in clouds.yaml; that of ``pillar/environment_defaults.sls`` unless given
+    site:        the operator's directory for its environment, absolute; ``~/.config/idr/<env>`` unless given
+
+    Copied is what can't be made again. Without ``apply=True`` the plan is returned and nothing changes. A copy counts
+    once all of it is there and the repository was checked; one that was cut off is gone on with. Refused where the
+    repository can't be reached or opened, where the set was never verified, and while another scratch server of its
+    environment is at work.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run backup.copy idr-20261125T030000Z to=vault
+        salt-run backup.copy idr-20261125T030000Z to=vault apply=True
+        salt-run backup.copy env=idr to=vault apply=True
+    """
+    if __opts__.get("idr_environment"):
+        raise Refused([verifying.MAY_NOT])
+    name = env or manifest.environment_of(set)
+    problems = [] if bool(set) != bool(env) else ["say either a set, or env= of servers that were made by hand"]
+    problems += [] if name or not set else [f"{set}: no id of a backup set"]
+    problems += [] if to else ["to: say which destination"]
+    if problems:
+        raise Refused(problems)
+    folder = folder_of(name, site)
+    asked = copying.Copy(set, destinations.read(folder, to), frozenset(even_if.split(",") if even_if else ()))
+    said = [*([f"env={env}"] if env else [set]), f"to={to}", *([f"even_if={even_if}"] if even_if else [])]
+    how = shlex.join(["salt-run", "backup.copy", *said, "apply=True"])
+    tell = milestones(__opts__, "backup/copy")
+    if env and not table.is_by_hand(folder):
+        raise Refused([f"env={env}: {folder} has no {table.FILE} with servers made by hand: say a set of it to copy"])
+    if not apply:
+        plan = copying.plan_by_hand(env, folder, asked) if env else copying.plan(_cloud(name, cloud), asked)
+        return _planned([plan], telling.lines(plan), how)
+    if env:
+        return _copied(to, copying.copy_by_hand(env, folder, asked, who(), tell))
+    return _copied(to, copying.copy(_cloud(name, cloud), asked, break_lock, tell))
+
+
+@door
+def copies(env, at, read=None, site=None, **kwargs):
+    """
+    List the copies of an environment's backups that are at a destination, from this machine: with its file alone.
+
+    env:   the environment's name, which needn't be there any more
+    at:    the destination, a file ``copies/<at>.yaml`` of the operator's directory
+    read:  how much of all that is there is read and compared with its hashes, chosen at random: ``5%``, ``all``
+    site:  the operator's directory for this environment, absolute; ``~/.config/idr/<env>`` unless given
+
+    The exit code is 1 where what was read isn't as it was written.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run backup.copies idr at=vault
+        salt-run backup.copies idr at=vault read=5%
+    """
+    if read is not None and not re.fullmatch(r"all|[1-9]\d?%", str(read)):
+        raise Refused([f"read: a part like `5%`, or `all`, not {read}"])
+    destination = destinations.read(folder_of(env, site), at)
+    return {"data": copied.listed(destination, env, read, milestones(__opts__, "backup/copies")), "outputter": "backup"}
+
+
+@door
+def prune_copies(env, at, apply=False, site=None, **kwargs):
+    """
+    Remove the copies of an environment's backups that the destination's own rules don't keep, and what only they need.
+
+    env:   the environment's name, which needn't be there any more
+    at:    the destination, a file ``copies/<at>.yaml`` of the operator's directory, whose ``keep`` are the rules
+    site:  the operator's directory for this environment, absolute; ``~/.config/idr/<env>`` unless given
+
+    Without ``apply=True`` the plan is returned, with the reason for which each copy goes or stays, and nothing changes.
+    What the rules mean, and what stays whatever they say, is as for ``backup.prune``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run backup.prune_copies idr at=vault
+        salt-run backup.prune_copies idr at=vault apply=True
+    """
+    destination = destinations.read(folder_of(env, site), at)
+    done = copying.prune(destination, env, apply, milestones(__opts__, "backup/prune_copies"))
+    if apply:
+        return _done(done.plan.steps, "what no rule keeps is gone", "nothing to remove")
+    how = shlex.join(["salt-run", "backup.prune_copies", env, f"at={at}", "apply=True"])
+    return _planned([done.plan], list(done.lines), how)
+
+
+@door
 def restore(
     set,
     into,
     apply=False,
+    copy=None,
     file=None,
     volumes=None,
     even_if=None,
@@ -275,6 +386,8 @@ def restore(
 
     set:         its id, as ``backup.list`` tells it
     into:        the environment's name; the set may be another's
+    copy:        the destination from whose copy of the set it comes, a file ``copies/<copy>.yaml`` of the operator's
+                 directory: into empty volumes, which are made where there are none. ``volumes``: only these
     file:        files or folders, as they are on the server, comma-separated or a list: only these are brought back,
                  into a new folder beside what is there; of production's volume, or of the one that ``volumes`` names
     volumes:     what is to come from the set although it's there, comma-separated; what can't be made again,
@@ -304,9 +417,15 @@ def restore(
         salt-run backup.restore idr-20261125T030000Z into=idr apply=True
         salt-run backup.restore idr-20261125T030000Z into=idr volumes=a-omero-data,a-database-db apply=True
         salt-run backup.restore idr-20261125T030000Z into=idr file=/data/OMERO/Files/12 apply=True
+        salt-run backup.restore idr-20261125T030000Z into=idr copy=vault apply=True
     """
     if __opts__.get("idr_environment"):
         raise Refused(["a master's credential makes and removes no servers or volumes: type it in a checkout of yours"])
+    if copy is not None:
+        if file is not None or even_if not in (None, "failing"):
+            raise Refused(["with copy=, volumes are restored whole: no file=, and of even_if only `failing`"])
+        then = {"named": commit} | ({"even_if": even_if} if deploy else {})
+        return _refilled(set, copy, into, apply, volumes, then, break_lock, folder_of(into, site), given)
     if file is not None:
         others = {"even_if": even_if, "deploy": None if deploy else False, "commit": commit} | given
         problems = [f"{key}: means nothing with file=" for key, value in others.items() if value is not None]
@@ -382,8 +501,42 @@ def _files(asked, env, apply, broken, folder):
     return {"result": True, "comment": f"of {asked.set}, brought back beside what is there", "restored": brought}
 
 
+def _refilled(set, copy, env, apply, volumes, then, broken, folder, given):
+    """An environment restored from a copy, or a plan of that."""
+    asked = refilling.Refill(set, destinations.read(folder, copy), tuple(volumes.split(",")) if volumes else None)
+    if not apply:
+        deploy = None if "even_if" in then else False
+        typed = {"copy": copy, "volumes": volumes, "even_if": then.get("even_if"), "deploy": deploy} | given
+        said = [f"{key}={value}" for key, value in typed.items() if value is not None]
+        plan = refilling.plan(asked, env, given, folder)
+        how = shlex.join(["salt-run", "backup.restore", set, f"into={env}", *said, "apply=True"])
+        return _planned([plan], telling.lines(plan), how)
+    began = time.monotonic()
+    done = refilling.refill(asked, env, given, broken, then, folder, milestones(__opts__, "backup/restore"))
+    answer = {"result": True, "comment": f"{env} has what the copy of {set} at {copy} has; it isn't deployed"}
+    if done.updated:
+        answer |= outcome.of_update(env, done.updated, True, None)
+    answer["done"] = [*done.steps, *(done.updated.steps if done.updated else [])]
+    return answer | {"volumes": done.volumes, "restored": f"{set}, in {time.monotonic() - began:.0f} s"}
+
+
+def _copied(to, done):
+    """What a copy came to."""
+    if done is None:
+        return {"result": True, "comment": f"it is at {to} already"}
+    answer = {"result": not done.problems, "comment": f"{done.set.id} is copied to {to}", "written": done.written}
+    if done.problems:
+        answer |= {"comment": f"{done.set.id} is copied to {to}, but not all was done: {done.problems[0]}"}
+        answer["problems"] = list(done.problems)
+    return answer
+
+
+def _cloud(env, cloud):
+    return connect(cloud or wanted.cloud_of(env or ""))
+
+
 def _look(env, cloud):
-    return project.look(connect(cloud or wanted.cloud_of(env or "")))
+    return project.look(_cloud(env, cloud))
 
 
 def _kept(function, words, said, apply, broken, cloud):

@@ -6,8 +6,9 @@ What an operator supplies and git hasn't: a directory of their own, ``~/.config/
     tls/fullchain.pem, privkey.pem    the public certificate and its key
     oauth_client_secret               what the login provider gave for JupyterHub, one line
     known_hosts                       the servers' SSH host keys, by server name
+    copies/NAME.yaml                  a place for copies of backups, and what opens it (idr/backup/destinations.py)
 
-It goes to the master's second pillar root over SSH. What it hasn't is left there as it is.
+It goes to the master's second pillar root over SSH, but for the last two. What it hasn't is left there as it is.
 """
 
 import json
@@ -21,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from idr.errors import Refused
 
 PILLAR = "/etc/idr/pillar"
-KNOWN = ("site.sls", "environment.sls", "tls", "oauth_client_secret", "known_hosts")
+KNOWN = ("site.sls", "environment.sls", "tls", "oauth_client_secret", "known_hosts", "copies")
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,24 @@ def masked(value, secrets):
     return value
 
 
+def mount(_asked):
+    """Have this server's data volumes mounted, as its role does; returns what kept one from it, a line each."""
+    import salt.client
+    import salt.config
+
+    minion = salt.client.Caller(mopts=salt.config.minion_config("/etc/salt/minion", cache_minion_id=False))
+    return failures(minion.cmd("state.apply", "storage.mounted"))
+
+
+def failures(said):
+    """What failed of states that were applied, and why, a line each."""
+    if not isinstance(said, dict):  # it didn't come to its states
+        return [str(line) for line in (said if isinstance(said, list) else [said])]
+    states = sorted(said.values(), key=lambda state: state["__run_num__"])
+    wrong = [state for state in states if state["result"] is False and not state["comment"].startswith(CONSEQUENCE)]
+    return [f"{state['__id__']}: {state['comment']}" for state in wrong]
+
+
 def answering(asked):
     """Which of these minions answer the master now."""
     answers = _ask(asked["minions"], ["test.ping"], 10)
@@ -152,6 +170,6 @@ if __name__ == "__main__":
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a module prints is no part of the answer
     logging.disable(logging.CRITICAL)
-    doing = {function.__name__: function for function in (rehearse, answering, sync, log_in)}[sys.argv[2]]
+    doing = {function.__name__: function for function in (rehearse, mount, answering, sync, log_in)}[sys.argv[2]]
     print(json.dumps(doing(json.loads(sys.stdin.buffer.readline()))), file=answer, flush=True)
     os._exit(0)  # Salt's threads and sockets may take their time to end

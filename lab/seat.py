@@ -13,9 +13,10 @@ USER, UID = "operator", 1000
 HOME = f"/home/{USER}"
 DIRECTORY = HOSTS / SEAT
 KEY = STATE / "operator" / "id_ed25519"
-# What a workstation has and a server hasn't: git and make for the checkout, a compiler for what its venv builds.
+# What a workstation has and a server hasn't: git and make for the checkout, a compiler for what its venv builds, restic
+# for copies of backups.
 LAYER = Layer(
-    "seat", packages=("git", "make", "gcc", "libc6-dev", "python3-dev", "python3-venv"),
+    "seat", packages=("git", "make", "gcc", "libc6-dev", "python3-dev", "python3-venv", "restic"),
     script=f"useradd --create-home --uid {UID} --gid operator --shell /bin/bash {USER}\n"
            f"install -d -o {USER} -g {USER} -m 700 {HOME}/.ssh {HOME}/.config {HOME}/.config/idr\n"
            f"echo 'PATH=$HOME/idr/.venv/bin:$PATH' >> {HOME}/.profile\n")

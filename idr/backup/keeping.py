@@ -5,12 +5,17 @@ removes it; and what a verification found.
 It's done under the environment's lock, since a prune that is at work has decided already.
 """
 
+import time
+
 from idr.backup import manifest, project, turn
 from idr.backup.model import GOING
 from idr.cloud.connection import ERRORS, told
 from idr.cloud.making import carry_out
 from idr.cloud.model import Plan, Step
 from idr.errors import IdrError, Refused
+
+LOCKED = 900  # seconds that another run on the set's environment is waited for
+PAUSE = 5
 
 
 def text(who, reason):
@@ -69,3 +74,18 @@ def say(cloud, id_, said, purpose, apply, broken, tell):
     if outcome.problems:
         raise Refused(outcome.problems, "stopped; the next run goes on from there")
     return now
+
+
+def patiently(cloud, id_, said, purpose, tell):
+    """Have a set say something, as `say` does; whoever else is on its environment is waited for."""
+    until, was_locked = time.monotonic() + LOCKED, True
+    while True:
+        try:
+            return say(cloud, id_, said, purpose, True, None, tell)
+        except Refused:
+            other = project.look(cloud).held.get(manifest.environment_of(id_))
+            if not (other or was_locked) or time.monotonic() > until:  # it may have been given back since the refusal
+                raise
+            was_locked = bool(other)
+            tell(f"to mark the set, waiting: {other or 'once more'}")
+            time.sleep(PAUSE)

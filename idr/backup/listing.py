@@ -28,6 +28,7 @@ def told(it, held):
         "figures": it.figures,
         "disproved": it.disproved,
         "pinned": it.pinned,
+        "copied": it.copied,
         "facts": dict(it.facts),
         "problems": list(it.problems),
     }

@@ -45,6 +45,7 @@ def metadata(backup_set, piece):
         "verified": backup_set.verified and _text(backup_set.verified),
         "verified_figures": backup_set.figures,
         "disproved": backup_set.disproved,
+        "copied": backup_set.copied,
     }
     said |= {key: backup_set.facts.get(key) for key in FACTS}
     if len(said["uses"]) > LONGEST:  # one that isn't in the list wouldn't be missed
@@ -133,8 +134,8 @@ def _entries(facts, environment):
         except _Garbled as why:
             line = (
                 f"snapshot {thing.name} ({thing.id}) has the mark of {thing.environment} and no manifest that can be "
-                f"read ({why}): nothing is done with it, nor with its set. Look at it: openstack volume snapshot show "
-                f"{thing.id}"
+                f"read ({why}): nothing is done with it, nor with its set. Look at it: "
+                f"{thing.what.get('looked_at_by', 'openstack volume snapshot show')} {thing.id}"
             )
             garbled.append((thing.what["metadata"].get("idr_set"), line))
     return entries, garbled
@@ -168,6 +169,7 @@ def _set(entries, unreadable):
         verified=min(verified) if all(verified) else None,
         figures=_first(chosen, "verified_figures"),
         disproved=_first(chosen, "disproved"),
+        copied=_first(chosen, "copied"),
         run=first.thing.run or "",
         made=min(made) if all(made) else None,
         spare=tuple(entry.piece for entry in spare),

@@ -55,6 +55,7 @@ class BackupSet:
     verified: datetime | None = None
     figures: str | None = None  # of the verification
     disproved: str | None = None  # when a verification found it not to be whole, and what; gone with one that passes
+    copied: str | None = None  # where else it is, and since when
     run: str = ""  # the id of the run that took it
     made: datetime | None = None  # of its first snapshot, by the cloud's clock; None where that isn't told
     spare: tuple[Piece, ...] = ()  # second snapshots of a use, of calls whose answers were lost: they go with the set

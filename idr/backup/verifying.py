@@ -9,6 +9,7 @@ import random
 import secrets
 import tempfile
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,7 +32,6 @@ MAY_NOT = (
 FIRST_ANSWER = 300  # seconds until a server that has started has to be reached by SSH
 OUT_OF_SIGHT = 600  # seconds without a word from it until it's given up
 WORD = 60  # seconds between two words of what goes on
-LOCKED = 900  # seconds that another run on the set's environment is waited for, to mark the set
 PAUSE = 5
 
 
@@ -76,7 +76,7 @@ def plan(cloud, id_):
         made = scratch.plan(cloud, asked)
     except ERRORS as error:
         raise IdrError(told(error)) from error
-    problems = made.problems if _may(cloud) else (MAY_NOT, *made.problems)
+    problems = made.problems if may(cloud) else (MAY_NOT, *made.problems)
     return replace(made, problems=problems, notes=(*notes, *made.notes))
 
 
@@ -94,7 +94,7 @@ def verify(cloud, id_, sample, broken, tell):
     try:
         seen = project.look(cloud)
         asked, notes = _asked(seen, id_)
-        if not _may(cloud):
+        if not may(cloud):
             raise Refused([MAY_NOT])
         began, seed = time.monotonic(), secrets.randbelow(10**6)
         questions = {"patch": seen.the(id_).facts.get("database_patch"), "sample": sample, "seed": seed}
@@ -152,21 +152,29 @@ def _asked(seen, id_):
     return scratch.wanted_for(wanted.read(it.environment), pieces), [f"{use} isn't looked at" for use in others]
 
 
-def _may(cloud):
+def may(cloud):
+    """Whether this credential may make a scratch server."""
     return credential.may(cloud, "POST", "/servers")
 
 
 def _looked_at(cloud, made, questions, tell):
     """What was found on the scratch server: ``{problems, figures, notes}``."""
     devices = {use: f"/dev/disk/by-id/virtio-{id_[:20]}" for use, id_ in made.volumes.items()}
+    with reached(cloud, made, tell) as (ssh, server):
+        tell(f"looking at {' and '.join(made.volumes)} on {made.server}")
+        ssh.do(server, "begin", {"files": sent(), "asked": {**questions, "devices": devices}}, of=unit)
+        return followed(ssh, server, tell, unit)
+
+
+@contextmanager
+def reached(cloud, made, tell):
+    """A scratch server that answers, and connections to it, for as long as the block lasts: ``(Ssh, Alone)``."""
     server = Alone(made.server, made.address)
     with tempfile.TemporaryDirectory(prefix="idr-verify-") as folder:
         host_keys.bring(cloud, Path(folder), {made.server: made.id}, [made.server], tell)
         with connections(server, [Path(folder) / host_keys.FILE]) as ssh:
             _reach(ssh, server)
-            tell(f"looking at {' and '.join(made.volumes)} on {made.server}")
-            ssh.do(server, "begin", {"files": sent(), "asked": {**questions, "devices": devices}}, of=unit)
-            return _followed(ssh, server, tell)
+            yield ssh, server
 
 
 def sent():
@@ -189,12 +197,12 @@ def _reach(ssh, server):
             time.sleep(PAUSE)
 
 
-def _followed(ssh, server, tell):
-    """Tell how it goes on, until it has ended; returns its result."""
+def followed(ssh, server, tell, of):
+    """Tell how what a unit does goes on, until it has ended; returns its result. OF: the module that asks the unit."""
     offset, heard, said = 0, time.monotonic(), time.monotonic()
     while True:
         try:
-            answer = ssh.do(server, "progress", {"offset": offset}, seconds=60, of=unit)
+            answer = ssh.do(server, "progress", {"offset": offset}, seconds=60, of=of)
         except IdrError as error:  # the link may be cut; it goes on there
             if time.monotonic() - heard > OUT_OF_SIGHT:
                 raise IdrError(f"{server.id}: out of sight for {OUT_OF_SIGHT} s ({error})") from error
@@ -225,19 +233,9 @@ def _printable(it):
 
 
 def _mark(cloud, proof, tell):
-    """Write on the set what was found; whoever else is on its environment is waited for."""
+    """Write on the set what was found."""
     now = datetime.now(UTC)
     said = manifest.proof(now, proof.figures)
     if proof.wrong:
         said = manifest.proof(disproved=disproof(proof.wrong, now))
-    until, was_locked = time.monotonic() + LOCKED, True
-    while True:
-        try:
-            return keeping.say(cloud, proof.id, said, "verify", True, None, tell)
-        except Refused:
-            other = project.look(cloud).held.get(manifest.environment_of(proof.id))
-            if not (other or was_locked) or time.monotonic() > until:  # it may have been given back since the refusal
-                raise
-            was_locked = bool(other)
-            tell(f"to mark the set, waiting: {other or 'once more'}")
-            time.sleep(PAUSE)
+    keeping.patiently(cloud, proof.id, said, "verify", tell)

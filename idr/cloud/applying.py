@@ -34,6 +34,7 @@ class Applied:
     calls: int
     enrolled: list | None = None
     updated: update.Update | None = None
+    new: tuple[str, ...] = ()  # servers that were never enrolled before
 
 
 def all_of_it(seen):
@@ -154,7 +155,7 @@ def _on_its_servers(cloud, seen, deploy, folder, tell):
     name, ids = seen.wanted.name, _ids(seen.facts, seen.wanted)
     new = [it.name for it in seen.facts.of(name, "server") if it.name in ids and not mark.is_enrolled(it)]
     host_keys.bring(cloud, folder, ids, new, tell)
-    applied = Applied(seen.plan, cloud.calls.total)
+    applied = Applied(seen.plan, cloud.calls.total, new=tuple(new))
     if deploy is None:
         return applied
     enrolled, _ = enrol.enrol(name, True, new, deploy["named"], folder, tell)

@@ -122,10 +122,10 @@ class Facts:
 @dataclass(frozen=True)
 class Step:
     """
-    One change. VERB is make, change, remove, tag, or wait (for what an earlier run left in the making). WHAT holds the
-    call's attributes; a value that is a Ref is the id of a thing that a step before makes. NEEDS are the keys of the
-    steps that come first: (kind, name), and of what is removed or tagged ("remove snapshot", name), as a temporary
-    snapshot is made and removed in one plan.
+    One change. VERB is make, change, remove, tag, wait (for what an earlier run left in the making), or copy, of what
+    is on a volume, which is shown in a plan and done by servers. WHAT holds the call's attributes; a value that is a
+    Ref is the id of a thing that a step before makes. NEEDS are the keys of the steps that come first: (kind, name),
+    and of what is removed or tagged ("remove snapshot", name), as a temporary snapshot is made and removed in one plan.
     """
 
     verb: str

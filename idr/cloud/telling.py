@@ -6,15 +6,18 @@ KINDS = (
     "key", "network", "subnet", "router", "interface", "group", "rule", "snapshot", "volume", "port", "server",
     "attachment", "address",
 )  # fmt: skip
-SIGNS = {"make": "+", "change": "~", "remove": "-", "tag": "~", "wait": "…"}
+SIGNS = {"make": "+", "copy": ">", "change": "~", "remove": "-", "tag": "~", "wait": "…"}
 PLURAL = {"key": "key pairs", "address": "floating IPs"}
-TITLE = {"make": "to make", "change": "to change", "remove": "to remove", "tag": "to tag", "wait": "in the making"}
+TITLE = {
+    "make": "to make", "copy": "to copy", "change": "to change", "remove": "to remove", "tag": "to tag",
+    "wait": "in the making",
+}  # fmt: skip
 
 
 def lines(plan):
     """
-    The plan in lines: by kind what is there and what changes (``+`` made, ``~`` changed, ``-`` removed, ``…`` waited
-    for), then notes, what is needed of the quotas, and what blocks.
+    The plan in lines: by kind what is there and what changes (``+`` made, ``>`` copied, ``~`` changed, ``-`` removed,
+    ``…`` waited for), then notes, what is needed of the quotas, and what blocks.
     """
     told = []
     changed = {step.id for step in plan.steps if isinstance(step.id, str)}

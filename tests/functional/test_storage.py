@@ -337,6 +337,11 @@ def test_status_tells_what_is_used(disks, storage, loaders):
         status = server.modules.data_volume.status()["database-db"]
         assert status["occupant"]["is_volume"] and 0 < status["used"] < status["size"] <= SIZE
         assert server.modules.data_volume.problems() == []
+        os.mkdir(f"{MOUNT}/.idr-restoring")
+        assert server.modules.data_volume.problems() == [
+            f"idr-database: volume database-db for {MOUNT}: a restore from a copy hasn't ended, and what it brings "
+            "isn't all there. Type the restore once more"
+        ]
     finally:
         server.modules.saltutil.refresh_pillar()
 

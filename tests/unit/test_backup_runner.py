@@ -8,13 +8,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from idr.backup import files, project, restoring, verifying
+from idr.backup import copying, files, project, refilling, restoring, verifying
 from idr.backup.model import FAILED
 from idr.cloud.applying import Applied
 from idr.cloud.model import Plan, Step
 from idr.errors import Refused
 from tests import clouds
 from tests.backups import backup_set, facts
+from tests.repositories import VAULT, Repository
 from tests.runners import loaded
 from tests.unit.test_backup_listing import OUTPUTTER, group
 
@@ -287,6 +288,109 @@ def test_what_is_typed_wrong_of_a_verification_is_refused(proved, given, problem
 def test_a_master_verifies_nothing_not_even_in_a_plan(proved):
     proved.__opts__["idr_environment"] = "idr"
     assert proved.verify(NEW.id)["problems"] == [verifying.MAY_NOT]
+
+
+@pytest.fixture
+def vault(runner, monkeypatch, tmp_path):
+    """The runner with a destination that has a copy of the new set, and what it asked for."""
+    runner.repository, runner.asked = Repository(monkeypatch), []
+    runner.repository.put(NEW)
+    runner.repository.put(OLD)
+    monkeypatch.setattr(runner.destinations, "read", lambda folder, name: {"vault": VAULT}[name])
+    monkeypatch.setattr(runner.table, "is_by_hand", lambda folder: folder == tmp_path)
+    step = Step("make", "server", "idrscratch-server", {"metadata": {"idr_role": "scratch"}})
+    monkeypatch.setattr(runner.copying, "plan", lambda cloud, asked: Plan("idrscratch", (step,), notes=(asked.set,)))
+
+    def done(*given):
+        runner.asked.append(given)
+        return runner.result
+
+    monkeypatch.setattr(runner.copying, "copy", done)
+    monkeypatch.setattr(runner.copying, "copy_by_hand", done)
+    monkeypatch.setattr(runner.refilling, "refill", done)
+    runner.result = copying.Done(NEW, {"omero-data": {"bytes": 5}})
+    return runner
+
+
+def test_a_copy_is_planned_with_the_very_command_that_does_it(vault):
+    told = lines(vault.copy(NEW.id, to="vault", even_if="first,unverified"))
+    how = f"salt-run backup.copy {NEW.id} to=vault even_if=first,unverified apply=True"
+    assert f"note: {NEW.id}" in told and told[-1] == f"a plan, nothing was changed. To do it: {how}"
+    assert vault.asked == []
+
+
+def test_a_copy_is_told_and_what_was_not_all_done_exits_1(vault, tmp_path):
+    told = vault.copy(NEW.id, to="vault", apply=True, break_lock="ada@desk:1")
+    assert told == {
+        "result": True, "comment": f"{NEW.id} is copied to vault", "written": {"omero-data": {"bytes": 5}},
+    }  # fmt: skip
+    [(_, asked, broken, _)] = vault.asked
+    assert (asked, broken) == (copying.Copy(NEW.id, VAULT), "ada@desk:1")
+    vault.result = replace(vault.result, problems=("it wasn't marked",))
+    told = vault.copy(env="idr", to="vault", apply=True, site=str(tmp_path))
+    assert told["retcode"] == 1 and told["comment"].endswith("but not all was done: it wasn't marked")
+    assert vault.asked[-1][:3] == ("idr", tmp_path, copying.Copy(None, VAULT))
+    vault.result = None
+    assert vault.copy(NEW.id, to="vault", apply=True)["comment"] == "it is at vault already"
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"to": "vault"}, "say either a set, or env= of servers that were made by hand"),
+        ({"set": NEW.id, "env": "idr", "to": "vault"}, "say either a set, or env= of servers that were made by hand"),
+        ({"set": NEW.id}, "to: say which destination"),
+        ({"set": "idr", "to": "vault"}, "idr: no id of a backup set"),
+    ],
+)
+def test_what_is_typed_wrong_of_a_copy_is_refused(vault, given, problem):
+    assert vault.copy(**given)["problems"] == [problem] and vault.asked == []
+
+
+def test_an_environment_in_a_cloud_is_copied_by_its_sets_and_by_no_master(vault):
+    [problem] = vault.copy(env="idr", to="vault")["problems"]
+    assert problem.endswith("has no environment.sls with servers made by hand: say a set of it to copy")
+    vault.__opts__["idr_environment"] = "idr"
+    assert vault.copy(NEW.id, to="vault")["problems"] == [verifying.MAY_NOT]
+
+
+def test_copies_are_listed_and_kept_by_their_own_rules(vault):
+    listed = lines(vault.copies("idr", at="vault"))
+    assert [line.split()[0] for line in listed[1:]] == [NEW.id, OLD.id]
+    assert vault.copies("idr", at="vault", read="some")["problems"] == ["read: a part like `5%`, or `all`, not some"]
+    vault.copies("idr", at="vault", read="5%")
+    assert vault.repository.commands == [("check", "--quiet", "--read-data-subset=5%")]
+
+    told = lines(vault.prune_copies("idr", at="vault"))
+    assert told[0] == "idr: 0 of 2 sets to remove, 0 GB" and told[-1] == "nothing to change"
+    vault.repository.put(backup_set(OLD.taken + timedelta(days=1)))
+    for number in range(1, 9):
+        vault.repository.put(backup_set(NEW.taken - timedelta(days=number)))
+    told = lines(vault.prune_copies("idr", at="vault"))
+    assert told[0] == "idr: 4 of 11 sets to remove, 3000 GB"
+    assert told[-1].endswith("To do it: salt-run backup.prune_copies idr at=vault apply=True")
+    assert len(vault.prune_copies("idr", at="vault", apply=True)["done"]) == 4
+
+
+def test_a_restore_from_a_copy_is_told_with_its_volumes(vault, tmp_path):
+    vault.result = refilling.Refilled(["idr-omero: install Salt"], [f"idr-omero:/data: {NEW.id}"], None)
+    told = vault.restore(NEW.id, "idr", copy="vault", apply=True, deploy=False, commit="0a1b", site=str(tmp_path))
+    assert told["volumes"] == [f"idr-omero:/data: {NEW.id}"] and told["done"] == ["idr-omero: install Salt"]
+    assert told["result"] and told["comment"].endswith("it isn't deployed")
+    [(asked, name, given, broken, then, folder, _)] = vault.asked
+    assert (asked, name, given, broken, folder) == (refilling.Refill(NEW.id, VAULT), "idr", {}, None, tmp_path)
+    assert then == {"named": "0a1b"}
+    vault.restore(NEW.id, "idr", copy="vault", apply=True, volumes="omero-data", even_if="failing", site=str(tmp_path))
+    assert vault.asked[-1][0].volumes == ("omero-data",)
+    assert vault.asked[-1][4] == {"named": None, "even_if": "failing"}
+
+
+def test_of_a_copy_no_single_files_are_restored(vault):
+    for given in ({"file": "/data/1"}, {"even_if": "live"}):
+        told = vault.restore(NEW.id, "idr", copy="vault", **given)
+        assert told["problems"] == [
+            "with copy=, volumes are restored whole: no file=, and of even_if only `failing`"
+        ] and not vault.asked  # fmt: skip
 
 
 def test_a_status_is_told_and_written_for_prometheus(runner, tmp_path):

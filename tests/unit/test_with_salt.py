@@ -45,6 +45,25 @@ def test_states_that_dont_render_fail(said):
     assert one["id"] == "highstate" and one["fails"].splitlines()[0] == (said if isinstance(said, str) else said[0])
 
 
+@pytest.mark.parametrize(
+    ("said", "lines"),
+    [
+        (["Rendering SLS failed"], ["Rendering SLS failed"]),
+        ("The state run is already in progress", ["The state run is already in progress"]),
+        (
+            {
+                "b": state(1, result=False, comment="One or more requisite failed: a"),
+                "a": state(0, result=False, comment="it isn't blank"),
+                "c": state(2),
+            },
+            ["state 0: it isn't blank"],
+        ),
+    ],
+)
+def test_of_states_that_were_applied_only_what_failed_by_itself_is_told(said, lines):
+    assert with_salt.failures(said) == lines
+
+
 def test_no_secret_of_the_pillar_is_in_what_leaves_the_server():
     secrets = {"database": {"password": "correct horse"}, "tls": {"privkey": "-----BEGIN KEY-----\nMIIEvQIBADANBg\n"},
                "omero": {"public_password": "public"}, "more": ["staple battery"]}  # fmt: skip

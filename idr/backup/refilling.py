@@ -1,0 +1,154 @@
+"""
+An environment restored from a copy, for the day on which the cloud has no snapshot of it: its servers and blank volumes
+are made, or were by hand; Salt is brought and has the volumes mounted; restic fills them on the servers themselves; and
+the deploy takes into account what is on them.
+
+A copy is put back into empty volumes only, and only as a whole. A volume that isn't all there yet keeps the environment
+from a deploy (data_volume.problems). Applied again, what is there stays, and the rest is done.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from idr import at_master, enrol, table, update
+from idr.backup import copied, copying
+from idr.backup.model import PRODUCTION
+from idr.cloud import applying, wanted
+from idr.cloud.model import Plan, Step
+from idr.errors import IdrError, Refused
+
+STOPPED = "stopped; what is put back stays, and the next run goes on from there"
+MOUNTING = 900  # seconds in which a server's volumes have to be there
+
+
+@dataclass(frozen=True)
+class Refill:
+    """What is asked for: a SET by its id, the Destination FROM which it comes; VOLUMES: only these, None: all."""
+
+    set: str
+    origin: object
+    volumes: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Refilled:
+    """What was made and enrolled before, the volumes and what they have, and the deploy, None where none was asked."""
+
+    steps: list[str]
+    volumes: list[str]
+    updated: update.Update | None
+
+
+def plan(asked, name, given, folder):
+    """
+    What is done until an environment has what a copy has: a ``Plan`` with its problems, of the cloud where there's one.
+
+    given:   what else was typed of the environment, by the parameters' names
+    folder:  the operator's site directory
+    """
+    it, by_hand = _copy(asked, lambda line: None), table.is_by_hand(folder)
+    if by_hand:
+        environment, _ = table.of_operator(name, folder)
+        uses = {volume.name: server.id for server, volume in _volumes(environment)}
+    else:
+        uses = {volume.use: volume.server for volume in wanted.read(name, given).volumes}
+    chosen = _chosen(asked, it, uses)
+    made = Plan(name, ()) if by_hand else applying.plan(name, _given(given))
+    steps = (*made.steps, *(Step("copy", "volume", f"{use}, to {uses[use]}") for use in chosen))
+    notes = [f"{it.id} is of {it.taken:%Y-%m-%d %H:%M} UTC, and comes from {asked.origin.name}"]
+    notes.append("each volume has to be empty, which its server is asked as soon as it's mounted there")
+    return Plan(name, steps, made.kept, made.problems, (*notes, *made.notes), made.needed, made.free)
+
+
+def refill(asked, name, given, broken, deploy, folder, tell):
+    """
+    Restore an environment from a copy, as `plan` says; returns a ``Refilled``.
+
+    broken:  the holder of a lock that is to be broken
+    deploy:  ``{"named": …, "even_if": …}`` as an update is to be asked; without `even_if` it ends before the deploy
+    tell:    is told one line of progress at a time
+
+    Refused with every problem at once; of a server whose volume isn't empty, before anything is put back anywhere.
+    """
+    it, new, steps = _copy(asked, tell), [], []
+    if not table.is_by_hand(folder):
+        uses = [volume.use for volume in wanted.read(name, given).volumes]
+        _chosen(asked, it, uses)
+        made = applying.apply(name, _given(given), broken, None, folder, tell, purpose="restore")
+        steps += [str(step) for step in made.plan.steps]
+        new = made.new
+    enrolled, _ = enrol.enrol(name, True, new, deploy["named"], folder, tell)
+    steps += [str(step) for step in enrolled]
+    filled = _fill(asked, it, name, folder, tell)
+    if "even_if" not in deploy:
+        return Refilled(steps, filled, None)
+    return Refilled(steps, filled, update.update(name, True, deploy["named"], deploy["even_if"], folder, tell))
+
+
+def _copy(asked, tell):
+    with copied.opened(asked.origin, tell) as repository:
+        return copied.the(repository.snapshots(), asked.set)
+
+
+def _given(given):
+    sources = [key for key in given if key == "sources" or key.endswith("_src")]
+    if sources:
+        raise Refused([f"{key}=: volumes that a copy is put back into are blank" for key in sources])
+    return {**given, "sources": "blank"}
+
+
+def _volumes(environment):
+    return [(server, volume) for server in environment.servers.values() for volume in server.volumes]
+
+
+def _chosen(asked, it, uses):
+    """What each volume of an environment gets, by its use; the analysis side's what production's get."""
+    pieces = {piece.use: piece for piece in it.pieces}
+    found = {use: piece for use in uses if (piece := pieces.get(use.removeprefix("a-")))}
+    problems = [f"volumes: {use}: {it.id} has nothing for it" for use in asked.volumes or () if use not in found]
+    lacks = [use for use in uses if PRODUCTION.match(use) and use not in found and not asked.volumes]
+    problems += [f"{it.id} has nothing for {use}, which can't be made again" for use in lacks]
+    problems += [f"{use} is in {it.id}, and there's no server for it" for use in pieces if use not in uses]
+    if problems:
+        raise Refused(problems)
+    return {use: piece for use, piece in found.items() if asked.volumes is None or use in asked.volumes}
+
+
+def _fill(asked, it, name, folder, tell):
+    """Have the volumes mounted, and filled side by side; returns what each has now, a line each."""
+    with at_master.reached(name, folder) as (ssh, _):
+        there = _volumes(ssh.environment)
+        chosen = _chosen(asked, it, [volume.name for _, volume in there])
+        parts = [(server, volume, chosen[volume.name]) for server, volume in there if volume.name in chosen]
+        tell(f"having the volumes mounted on {', '.join(server.id for server, *_ in parts)}")
+        _all(lambda part: _mounted(ssh, part[0]), parts)
+        _all(lambda part: _asked(ssh, part, "fits", asked, tell), parts)
+        done = _all(lambda part: _asked(ssh, part, "restore", asked, tell), parts)
+    return [
+        f"{server.id}:{volume.mount}: {it.id}" + (", which was there already" if said["there"] else "")
+        for (server, volume, _), said in zip(parts, done, strict=True)
+    ]
+
+
+def _mounted(ssh, server):
+    problems = ssh.ask_salt(server, "mount", {}, seconds=MOUNTING)
+    if problems:
+        raise Refused([f"{server.id}: {why}" for why in problems])
+
+
+def _asked(ssh, part, deed, asked, tell):
+    server, volume, piece = part
+    return copying.do(ssh, server, deed, {"path": volume.mount, "snapshot": piece.snapshot}, asked.origin, tell)
+
+
+def _all(work, parts):
+    """What is done for each, side by side, and returned; refused with what kept which from it."""
+    with ThreadPoolExecutor(len(parts)) as pool:
+        under_way = [pool.submit(work, part) for part in parts]
+    problems = [error for it in under_way if isinstance(error := it.exception(), IdrError)]
+    for it in under_way:
+        if it.exception() and it.exception() not in problems:
+            raise it.exception()
+    if problems:
+        raise Refused([line for error in problems for line in getattr(error, "problems", [str(error)])], STOPPED)
+    return [it.result() for it in under_way]

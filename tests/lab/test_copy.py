@@ -1,0 +1,117 @@
+"""A set copied out of the cloud, to where an operator has SSH; and servers copied as if made by hand, and put back."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from .conftest import until
+from .environments import inventory, script
+from .test_backup import backup, kept
+
+pytestmark = pytest.mark.lab
+
+SEAT = "198.51.100.2"
+SITE, BY_HAND = "/home/operator/.config/idr/idr", "/home/operator/.config/idr/byhand"
+KEY = """
+install -d -m 700 ~/vault.key && ssh-keygen -q -t ed25519 -N '' -f ~/vault.key/key
+cp -p ~/.ssh/authorized_keys ~/vault.key/before 2>/dev/null || true
+cat ~/vault.key/key.pub >> ~/.ssh/authorized_keys && chmod 600 ~/.ssh/authorized_keys
+cat ~/vault.key/key && echo === && cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub
+"""
+WRITE = """
+umask 077; mkdir -p {site}/copies && cat > {site}/copies/vault.yaml
+cp -a {site} {by_hand} && ssh idr-proxy cat /etc/idr/pillar/environment.sls > {by_hand}/environment.sls
+"""
+FORGET = f"""
+rm -rf ~/vault ~/vault.read {SITE}/copies {BY_HAND}
+[ -d ~/vault.key ] || exit 0
+rm -f ~/.ssh/authorized_keys
+[ ! -e ~/vault.key/before ] || mv ~/vault.key/before ~/.ssh/authorized_keys
+rm -r ~/vault.key
+"""
+IMPORTED = "find /data/OMERO/ManagedRepository -name '*.tif' | sort | head -n 1"
+READ = """
+import sys
+from pathlib import Path
+from idr.backup import copied, destinations
+with copied.opened(destinations.read(Path(sys.argv[1]), "vault"), print) as repository:
+    it = copied.the(repository.snapshots(), sys.argv[2])
+    [piece] = [piece for piece in it.pieces if piece.use == "omero-data"]
+    repository.run("restore", piece.snapshot, "--target", sys.argv[4], "--include", sys.argv[3])
+"""
+PSQL = ("runuser", "-u", "postgres", "--", "psql", "-qAtd", "idr", "-c")
+ROWS = "select count(*) || ' ' || coalesce(sum(id), 0) from originalfile"
+PUT_AWAY = "systemctl stop postgresql-15; mkdir /root/aside; mv /var/lib/pgsql/* /root/aside/"
+PUT_BACK = """
+[ -d /root/aside ] || exit 0
+systemctl stop postgresql-15; rm -rf /var/lib/pgsql/* /var/lib/pgsql/.idr-*
+mv /root/aside/* /var/lib/pgsql/; rmdir /root/aside
+python3 -c 'import os; os.removexattr("/var/lib/pgsql", "user.idr_restored")' 2>/dev/null || true
+systemctl start postgresql-15
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def vault(lab):
+    """A destination that is the seat's own SSH server; of it and of sets nothing is left."""
+    before = inventory(lab)
+    lab.outside("sh", "-c", FORGET)  # of a run that was ended
+    key, _, host_key = lab.outside("sh", "-ec", KEY).stdout.partition("===\n")
+    said = {
+        "repository": f"sftp:operator@{SEAT}:/home/operator/vault",
+        "password": "only-in-the-lab-2",
+        "keep": {"daily": 1},
+        "ssh_key": key,
+        "known_hosts": f"{SEAT} {host_key.strip()}",
+    }
+    lab.outside("sh", "-ec", WRITE.format(site=SITE, by_hand=BY_HAND), stdin=yaml.safe_dump(said))
+    yield
+    lab.outside("sh", "-c", FORGET)
+    script(lab, "for it in disk.snapshots():\n    if it.metadata.get('idr_set'):\n        disk.delete_snapshot(it)")
+    until(lambda: inventory(lab) == before)
+
+
+@pytest.fixture
+def emptied(lab):
+    """The analysis side's database server with an empty volume, for as long as it's put back and looked at."""
+    lab.sh("idr-a-database", PUT_BACK)  # of a run that was ended
+    lab.sh("idr-a-database", PUT_AWAY)
+    yield
+    lab.sh("idr-a-database", PUT_BACK)
+    lab.sh("idr-a-omero", "systemctl restart omero-server")
+
+
+def test_a_set_is_copied_and_can_be_read_with_the_destinations_file_alone(lab):
+    id_ = backup(lab, "create", "idr", "apply=True")["set"]["set"]
+    things = kept(inventory(lab))
+
+    answer = backup(lab, "copy", id_, "to=vault", "even_if=first,unverified", "apply=True")
+
+    assert {"omero-data", "database-db"} == answer["written"].keys(), answer
+    assert backup(lab, "show", id_)["copied"].startswith("vault ")
+    [told] = backup(lab, "copies", "idr", "at=vault", "read=all")["sets"]
+    assert (told["set"], told["state"]) == (id_, "good")
+    file = lab.sh("idr-omero", IMPORTED)
+    lab.outside(".venv/bin/python", "-c", READ, SITE, id_, file, "/home/operator/vault.read")
+    read = lab.outside("sha256sum", f"/home/operator/vault.read{file}").stdout.split()[0]
+    assert read == lab.exec("idr-omero", "sha256sum", file).stdout.split()[0]
+    assert kept(inventory(lab)) == things
+
+
+def test_servers_made_by_hand_are_copied_as_they_run_and_put_back_into_an_empty_volume(lab, emptied):
+    rows = lab.exec("idr-database", *PSQL, ROWS).stdout
+    answer = backup(lab, "copy", "env=idr", "to=vault", "even_if=first", f"site={BY_HAND}", "apply=True")
+    id_ = answer["comment"].split()[0]
+    assert lab.sh("idr-database", "ls -A /var/lib/pgsql") == "15"
+
+    answer = backup(
+        lab, "restore", id_, "into=idr", "copy=vault", "volumes=a-database-db", "deploy=False", f"site={BY_HAND}",
+        "apply=True",
+    )  # fmt: skip
+
+    assert answer["volumes"] == [f"idr-a-database:/var/lib/pgsql: {id_}"], answer
+    assert lab.sh("idr-a-database", "ls -A /var/lib/pgsql") == "15"
+    lab.exec("idr-a-database", "systemctl", "start", "postgresql-15")
+    assert lab.exec("idr-a-database", *PSQL, ROWS).stdout == rows
+    assert lab.exec("idr-database", "test", "-e", "/run/idr-copy", check=False).returncode == 1

@@ -1,0 +1,174 @@
+"""An environment from a copy: made, enrolled, its volumes mounted, looked at, filled, and only then deployed."""
+
+from contextlib import contextmanager
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from idr import table
+from idr.backup import copying, refilling
+from idr.cloud.applying import Applied
+from idr.cloud.model import Plan, Step
+from idr.errors import IdrError, Refused
+from tests import clouds
+from tests.backups import backup_set
+from tests.repositories import VAULT, Repository
+from tests.tables import REPO
+
+SET = backup_set()
+BY_HAND = (REPO / "lab/by_hand/environment.sls").read_text()
+FILLED = {"idr-omero": "r-0", "idr-database": "r-1", "idr-a-omero": "r-0", "idr-a-database": "r-1"}
+THEN = {"named": "0a1b2c", "even_if": None}
+
+
+class World:
+    """Servers that were made by hand or by a cloud, and what was done with them, in its order."""
+
+    def __init__(self, monkeypatch, folder):
+        self.folder, self.done, self.unfit, self.unmounted = folder, [], {}, []
+        self.repository = Repository(monkeypatch)
+        self.repository.put(SET)
+        (folder / "table").write_text(BY_HAND)
+        self.environment = table.topology.read("idr", BY_HAND, "a test")
+        monkeypatch.setattr(refilling.at_master, "reached", self.reached)
+        monkeypatch.setattr(refilling.applying, "apply", self.apply)
+        monkeypatch.setattr(refilling.applying, "plan", lambda name, given: self.planned(name, given))
+        monkeypatch.setattr(refilling.wanted, "read", lambda name, given: clouds.wanted(name))
+        monkeypatch.setattr(refilling.enrol, "enrol", self.enrol)
+        monkeypatch.setattr(refilling.update, "update", self.update)
+        monkeypatch.setattr(copying, "do", self.do)
+
+    def by_hand(self):
+        (self.folder / "table").rename(self.folder / table.FILE)
+        return self
+
+    def planned(self, name, given):
+        self.done.append(("plan", given))
+        return Plan(name, (Step("make", "server", "idr-omero", {"metadata": {"idr_role": "omero"}}),))
+
+    def apply(self, name, given, broken, deploy, folder, tell, purpose):
+        assert (deploy, purpose) == (None, "restore")
+        self.done.append(("apply", given))
+        return Applied(Plan(name, (Step("make", "server", "idr-omero"),)), 3, new=("idr-omero",))
+
+    def enrol(self, name, apply, new, named, folder, tell):
+        self.done.append(("enrol", tuple(new), named))
+        return ["idr-omero: install Salt"], True
+
+    def update(self, name, apply, named, even_if, folder, tell):
+        self.done.append(("update", named, even_if))
+        return SimpleNamespace(steps=[])
+
+    @contextmanager
+    def reached(self, name, folder):
+        yield self, self.environment.proxy
+
+    def ask_salt(self, server, deed, asked, seconds):
+        self.done.append((deed, server.id))
+        return ["omero-data carries a filesystem: it isn't blank"] if server.id in self.unmounted else []
+
+    def do(self, ssh, server, deed, asked, destination, tell):
+        assert destination == VAULT
+        self.done.append((deed, server.id, asked["path"], asked["snapshot"]))
+        if self.unfit.get(server.id) == deed:
+            raise IdrError(f"{server.id}: it ended without a result: {asked['path']} isn't empty")
+        return {"there": server.id == "idr-a-omero"}
+
+    def refill(self, deploy=THEN, volumes=None, id_=SET.id, **given):
+        asked = refilling.Refill(id_, VAULT, volumes)
+        return refilling.refill(asked, "idr", given, None, deploy, self.folder, lambda line: None)
+
+    def plan(self, volumes=None, id_=SET.id, **given):
+        return refilling.plan(refilling.Refill(id_, VAULT, volumes), "idr", given, self.folder)
+
+    def deeds(self):
+        return [it[0] for it in self.done]
+
+
+@pytest.fixture
+def world(monkeypatch, tmp_path):
+    return World(monkeypatch, tmp_path)
+
+
+def test_servers_and_blank_volumes_are_made_filled_and_deployed(world):
+    done = world.refill()
+
+    assert world.done[:2] == [("apply", {"sources": "blank"}), ("enrol", ("idr-omero",), "0a1b2c")]
+    assert world.deeds() == ["apply", "enrol", *["mount"] * 4, *["fits"] * 4, *["restore"] * 4, "update"]
+    assert {it[1]: it[3] for it in world.done if it[0] == "restore"} == FILLED
+    assert ("restore", "idr-a-database", "/var/lib/pgsql", "r-1") in world.done
+    assert sorted(done.volumes) == [
+        f"idr-a-database:/var/lib/pgsql: {SET.id}",
+        f"idr-a-omero:/data: {SET.id}, which was there already",
+        f"idr-database:/var/lib/pgsql: {SET.id}",
+        f"idr-omero:/data: {SET.id}",
+    ]
+    assert done.updated and done.steps == ["make server idr-omero", "idr-omero: install Salt"]
+
+
+def test_servers_made_by_hand_are_not_looked_for_in_a_cloud(world):
+    world.by_hand().refill(deploy={"named": None})
+    assert world.deeds() == ["enrol", *["mount"] * 4, *["fits"] * 4, *["restore"] * 4]
+    assert world.done[0] == ("enrol", (), None)
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_the_plan_says_what_comes_where_and_does_nothing(world, by_hand):
+    plan = world.by_hand().plan() if by_hand else world.plan()
+
+    copied = {step.name for step in plan.steps if step.verb == "copy"}
+    assert copied == {
+        "omero-data, to idr-omero", "database-db, to idr-database", "a-omero-data, to idr-a-omero",
+        "a-database-db, to idr-a-database",
+    }  # fmt: skip
+    assert plan.notes[0] == f"{SET.id} is of 2026-11-25 03:00 UTC, and comes from vault"
+    assert world.done == ([] if by_hand else [("plan", {"sources": "blank"})])
+
+
+def test_only_the_named_volumes_are_filled(world):
+    world.refill(volumes=("omero-data", "database-db"))
+    assert {it[1] for it in world.done if it[0] == "restore"} == {"idr-omero", "idr-database"}
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"id_": "idr-20250101T000000Z"}, "no copy of it is there"),
+        ({"volumes": ("a-dockermanager-data",)}, "volumes: a-dockermanager-data: "),
+        ({"sources": "newidr"}, "sources=: volumes that a copy is put back into are blank"),
+        ({"idr_volume_omero_data_src": "x"}, "idr_volume_omero_data_src=: "),
+    ],
+)
+def test_what_cannot_be_restored_is_refused_before_anything_is_made(world, given, why):
+    for function in (world.refill, world.plan):
+        with pytest.raises(Refused) as refused:
+            function(**given)
+        assert why in refused.value.problems[0]
+    assert world.done == []
+
+
+def test_a_copy_that_lacks_what_cannot_be_made_again_is_refused(world):
+    world.repository.there.clear()
+    world.repository.put(replace(SET, uses=("omero-data",), pieces=SET.pieces[:1]))
+    with pytest.raises(Refused) as refused:
+        world.refill()
+    assert refused.value.problems == [f"{SET.id} has nothing for database-db, which can't be made again"]
+    assert world.done == []
+
+
+@pytest.mark.parametrize("deed", ["fits", "restore"])
+def test_a_volume_that_is_not_empty_keeps_all_of_it_from_being_filled_and_deployed(world, deed):
+    world.unfit = {"idr-omero": deed, "idr-database": deed}
+    with pytest.raises(Refused) as refused:
+        world.refill()
+    assert [line.partition(":")[0] for line in sorted(refused.value.problems)] == ["idr-database", "idr-omero"]
+    assert "update" not in world.deeds() and ("restore" in world.deeds()) == (deed == "restore")
+
+
+def test_a_volume_that_cannot_be_mounted_is_told_with_its_server(world):
+    world.unmounted = ["idr-omero"]
+    with pytest.raises(Refused) as refused:
+        world.refill()
+    assert refused.value.problems == ["idr-omero: omero-data carries a filesystem: it isn't blank"]
+    assert "fits" not in world.deeds()

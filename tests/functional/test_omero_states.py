@@ -16,7 +16,7 @@ import pytest
 
 STATES = ["redis.running", "omero_server.running", "omero_web.running", "omero_web.served"]
 SIDES = {"idr-omero": "idr", "idr-a-omero": "idr-a"}
-WHEELS = "/var/cache/idr-lab/ice/*.whl"
+WHEELS = f"{os.environ.get('IDR_LAB_CACHE', '/var/cache/idr-lab')}/omero/zeroc_ice-*.whl"
 NOBODY = 65534
 
 

@@ -131,7 +131,7 @@ def remake(name):
     if topology.CLOUD.exists():
         here = topology.with_a_cloud()
         control.rebuild(name)
-        seat.know(control.servers())
+        seat.know_anew(here.environment, control.servers())
     else:
         here = topology.read()
         machine = here.machine(name)

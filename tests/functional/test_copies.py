@@ -342,6 +342,32 @@ def test_of_a_run_that_was_killed_nothing_counts_and_its_lock_is_taken_off(place
     assert place.locks() == [] and len(place.snapshots()) == 1
 
 
+def test_a_program_that_has_the_number_of_a_dead_run_by_now_is_let_be(place, monkeypatch):
+    bystander = subprocess.Popen(["sleep", "600"])
+    environment = {**os.environ, "RESTIC_REPOSITORY": str(place.folder / "repository"), "RESTIC_PASSWORD": PASSWORD}
+    dies = (
+        f"mkfifo fifo; exec 3<>fifo; echo {bystander.pid - 1} > /proc/sys/kernel/ns_last_pid\n"
+        "restic --no-cache backup --stdin --quiet <&3 & until ls repository/locks | grep -qv tmp; do :; done; kill -9 $!"
+    )
+    pauses = []
+
+    def pause(_):
+        pauses.append(place.locks())
+        if len(pauses) == 3:
+            for lock in place.locks():
+                lock.unlink()
+
+    try:
+        subprocess.run(["unshare", "--pid", "--fork", "sh", "-ec", dies], cwd=place.folder, env=environment, check=True)
+        monkeypatch.setattr(restic.time, "sleep", pause)
+        place.repository.run("check")
+        assert any(f"already locked by PID {bystander.pid}" in line for line in place.said)
+        assert len(pauses) == 3 and bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait()
+
+
 def test_a_run_that_is_at_work_keeps_its_lock_and_is_waited_for(place, another, monkeypatch):
     monkeypatch.setattr(restic, "LOCKED", 0)
     place.volume("old")

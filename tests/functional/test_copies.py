@@ -347,7 +347,8 @@ def test_a_program_that_has_the_number_of_a_dead_run_by_now_is_let_be(place, mon
     environment = {**os.environ, "RESTIC_REPOSITORY": str(place.folder / "repository"), "RESTIC_PASSWORD": PASSWORD}
     dies = (
         f"mkfifo fifo; exec 3<>fifo; echo {bystander.pid - 1} > /proc/sys/kernel/ns_last_pid\n"
-        "restic --no-cache backup --stdin --quiet <&3 & until ls repository/locks | grep -qv tmp; do :; done; kill -9 $!"
+        "restic --no-cache backup --stdin --quiet <&3 & "
+        "until ls repository/locks | grep -qv tmp; do :; done; kill -9 $!"
     )
     pauses = []
 

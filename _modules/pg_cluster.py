@@ -20,6 +20,8 @@ from salt.exceptions import CommandExecutionError
 VOLUME = "/var/lib/pgsql"
 # a cluster is made here and renamed when it is complete
 INCOMPLETE = "data.incomplete"
+# in it is what a restore from a copy has brought until now (idr/copies/deeds.py)
+RESTORING = ".idr-restoring"
 # the first major version that records which version of a collation a database was made with
 OLDEST = 15
 COLLATIONS = """
@@ -283,6 +285,8 @@ def _why_not(volume, major):
         unit = __salt__["data_volume.unit"](volume)
         return f"{volume} isn't mounted, so nothing is known of its cluster. Mount it: systemctl start {unit}"
     if data not in clusters:
+        if os.path.lexists(os.path.join(volume, RESTORING)):
+            return f"{volume}: a restore from a copy hasn't ended, and a new cluster would be in its way. Type it again"
         for path, version in clusters.items():
             if version == major:
                 return (

@@ -57,6 +57,11 @@ def having(id_):
     return f"idr_set={quote(id_)}"
 
 
+def of(use):
+    """The tag of the snapshots of a volume."""
+    return f"idr_volume={quote(use)}"
+
+
 def facts(snapshots):
     """What restic lists, as the Facts of which `manifest` reads sets."""
     return Facts("", "", {"snapshot": tuple(map(_thing, snapshots))}, {})

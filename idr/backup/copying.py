@@ -254,7 +254,8 @@ def _carried_out(ssh, it, parts, destination, tell):
 
 
 def _sealing(it):
-    return {"having": copied.having(it.id), "tags": copied.PHASE}
+    each = [copied.of(piece.use) for piece in it.pieces if PRODUCTION.match(piece.use)]
+    return {"having": copied.having(it.id), "each": each, "tags": copied.PHASE}
 
 
 def _mark(cloud, it, asked, tell):

@@ -59,6 +59,7 @@ def seal(asked, repository, say):
     all of it is there which its snapshots name. What isn't read by that is their content.
 
     having:  a tag that the copy's snapshots have
+    each:    tags of which each has to be on one of them: a copy is of all its volumes
     tags:    those that are taken off them, and those that they get in their place: ``[[…], […]]``
     """
     say(f"{repository.asked['name']}: checking what is there")
@@ -66,6 +67,14 @@ def seal(asked, repository, say):
     before, after = asked["tags"]
     words = [*(f"--remove={tag}" for tag in before), *(f"--add={tag}" for tag in after)]
     repository.run("tag", f"--tag={asked['having']}", *words)
+    # restic's exit code is 0 where it couldn't write a tag, and where there was nothing to be tagged
+    there = [{*(it.get("tags") or ())} for it in repository.snapshots()]
+    missing = [tag for tag in asked["each"] if not any({asked["having"], tag, *after} <= tags for tags in there)]
+    if missing:
+        raise Failed(
+            f"{repository.asked['name']}: of {asked['having']}, {', '.join(missing)} isn't there, or couldn't be "
+            "marked as whole; it doesn't count. Is the repository full, or pruned meanwhile? Then type the copy again"
+        )
     return {}
 
 
@@ -80,7 +89,8 @@ def fits(asked, _repository, _say):
     there = sorted(name for name in os.listdir(path) if name != RESTORING)
     if not there or _is_ready(asked):
         return {"there": False}
-    if _attribute(path) == asked["snapshot"] and not (path / RESTORING).exists():
+    left = (path / RESTORING).exists() and os.listdir(path / RESTORING)
+    if _attribute(path) == asked["snapshot"] and not left:
         return {"there": True}
     shown = ", ".join(there[:5]) + (f" and {len(there) - 5} more" if len(there) > 5 else "")
     sys.exit(f"{path} isn't empty, it has {shown}: a copy is put back into an empty volume only")
@@ -97,6 +107,8 @@ def restore(asked, repository, say):
     """
     path, staging = Path(asked["path"]), Path(asked["path"], RESTORING)
     if fits(asked, repository, say)["there"]:
+        if staging.exists():  # a run was cut off before its last word
+            staging.rmdir()
         return {"there": True}
     ready = staging / READY
     if not _is_ready(asked):
@@ -232,16 +244,23 @@ def _used(path):
 
 
 def _in_place(staging, path, snapshot):
-    """Rename what was restored into its place. Of a run that was cut off the rest goes after."""
+    """Rename what was restored into its place. Of a run that was cut off the rest goes after, and over nothing."""
     root = staging / path.relative_to("/")
-    for entry in sorted(os.listdir(root)):
-        os.rename(root / entry, path / entry)
-    about = os.stat(root)
-    os.chown(path, about.st_uid, about.st_gid)
-    os.chmod(path, stat.S_IMODE(about.st_mode))
-    os.setxattr(path, RESTORED, snapshot.encode())
-    run("sync", "--file-system", path)
-    shutil.rmtree(staging)
+    if root.exists() or _attribute(path) != snapshot:  # else it was cut off while it tidied up
+        entries = sorted(os.listdir(root))
+        both = [name for name in entries if os.path.lexists(path / name)]
+        if both:
+            sys.exit(f"{path}: {', '.join(both)} came there meanwhile, and is in the copy, too: move it away")
+        for entry in entries:
+            os.rename(root / entry, path / entry)
+        about = os.stat(root)
+        os.chown(path, about.st_uid, about.st_gid)
+        os.chmod(path, stat.S_IMODE(about.st_mode))
+        os.setxattr(path, RESTORED, snapshot.encode())
+        run("sync", "--file-system", path)
+    shutil.rmtree(staging / path.parts[1], ignore_errors=True)
+    (staging / READY).unlink()  # only now: until then the next run goes on from here
+    staging.rmdir()
 
 
 def _is_ready(asked):

@@ -13,10 +13,12 @@ import socket
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 PROGRAM = "restic"
 LOCKED = 3600  # seconds that another run on the repository is waited for
+STALE = 1860  # seconds after which a lock that was there before is stale for restic, whatever its process
 PAUSE = 5
 WORD = 10  # seconds between two words of progress
 OF_ONE = r"ignoring error|does not match|does not exist|^error"  # in a line: what is wrong with one of many things
@@ -93,7 +95,23 @@ class Repository:
                 self.say(f"{self.asked['name']}: waiting: {_line_with(errors, 'already locked')}")
                 said = time.monotonic()
             time.sleep(PAUSE if said else 0)
-            self._once(("unlock",), None)
+            if time.monotonic() > until - LOCKED + STALE or not self._hangs_up():
+                self._once(("unlock",), None)
+
+    def _hangs_up(self):
+        """
+        Whether `unlock` would end a program that isn't restic: it asks by SIGHUP whether the process of a young lock of
+        this machine is there, and after a crash that number may be anybody's.
+        """
+        for id_ in self._once(("list", "locks", "--no-lock"), None)[1].split():
+            code, text, _ = self._once(("cat", "lock", id_, "--no-lock"), None)
+            lock = json.loads(text) if code == 0 else {"hostname": None}  # it's gone
+            if lock["hostname"] == socket.gethostname():
+                name = Path(f"/proc/{lock['pid']}/comm")
+                with suppress(OSError):  # there's no such process
+                    if name.read_text().strip() != PROGRAM:
+                        return True
+        return False
 
     def _once(self, words, heard):
         command = [*self.words, *words]

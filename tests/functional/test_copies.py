@@ -64,8 +64,8 @@ class Place:
         asked |= {"tags": ["idr_set=a%20set", "idr_phase=taking"]} | further
         return deeds.back_up(asked, repository or self.repository, self.said.append)
 
-    def seal(self):
-        asked = {"having": "idr_set=a%20set", "tags": [["idr_phase=taking"], ["idr_phase=good"]]}
+    def seal(self, *each):
+        asked = {"having": "idr_set=a%20set", "each": list(each), "tags": [["idr_phase=taking"], ["idr_phase=good"]]}
         deeds.seal(asked, self.repository, self.said.append)
 
     def restore(self, snapshot=None, path=MOUNT, repository=None):
@@ -150,7 +150,9 @@ def test_what_restic_lists_is_a_set_and_goes_whole(place):
         place.back_up(tags=copied.tags(it, piece, NIGHT))
     assert copied.sets(place.snapshots())[0].phase == TAKING
 
-    deeds.seal({"having": copied.having(it.id), "tags": copied.PHASE}, place.repository, place.said.append)
+    each = [copied.of(use) for use in it.uses]
+    asked = {"having": copied.having(it.id), "each": each, "tags": copied.PHASE}
+    deeds.seal(asked, place.repository, place.said.append)
 
     found = copied.the(place.snapshots(), it.id)
     assert replace(found, pieces=it.pieces) == it and found.is_complete
@@ -209,6 +211,67 @@ def test_a_restore_that_was_cut_off_is_gone_on_with(place):
     place.restore()
     (MOUNT / "renamed already").unlink()
     assert tree(MOUNT) == was
+
+
+def test_what_came_to_a_volume_meanwhile_is_not_renamed_over(place):
+    place.volume("new")
+    staging = MOUNT / deeds.RESTORING
+    root = staging / MOUNT.relative_to("/")
+    (root / "OMERO").mkdir(parents=True)
+    (root / "log").write_text("of the copy")
+    (staging / deeds.READY).write_text("a snapshot")
+    (MOUNT / "log").write_text("of today")
+
+    with pytest.raises(SystemExit, match=f"{MOUNT}: log came there meanwhile, and is in the copy, too: move it away"):
+        place.restore("a snapshot")
+    assert (MOUNT / "log").read_text() == "of today" and sorted(os.listdir(root)) == ["OMERO", "log"]
+
+    (MOUNT / "log").unlink()
+    place.restore("a snapshot")
+    assert (MOUNT / "log").read_text() == "of the copy" and sorted(os.listdir(MOUNT)) == ["OMERO", "log"]
+
+
+def test_a_restore_that_was_cut_off_while_it_tidied_up_is_ended(place, monkeypatch):
+    place.volume("new")
+    staging = MOUNT / deeds.RESTORING
+    root = staging / MOUNT.relative_to("/")
+    (root / "OMERO").mkdir(parents=True)
+    (staging / deeds.READY).write_text("a snapshot")
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*_, **__):
+        raise Killed
+
+    for at in ("unlink", "rmdir"):  # after all is in its place; then once its last file is gone, too
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            patch.setattr(Path, at, killed)
+            place.restore("a snapshot")
+        assert sorted(os.listdir(MOUNT)) == [deeds.RESTORING, "OMERO"] and not root.exists()
+    assert place.restore("a snapshot") == {"there": True}
+    assert os.listdir(MOUNT) == ["OMERO"]
+
+
+def test_a_copy_whose_marks_were_not_written_does_not_count(place, monkeypatch):
+    place.volume("old")
+    fill(MOUNT)
+    place.back_up(tags=["idr_set=a%20set", "idr_volume=omero-data", "idr_phase=taking"])
+    with pytest.raises(Failed, match="^vault: of idr_set=a%20set, idr_volume=database-db isn't there, or couldn't"):
+        place.seal("idr_volume=omero-data", "idr_volume=database-db")
+    place.seal("idr_volume=omero-data")
+
+    wrapper = place.folder / "restic"
+    wrapper.write_text(  # as where the repository is full: a warning, and exit code 0
+        f'#!/bin/sh\ncase "$*" in *" tag "*) echo unable to modify the tags, ignoring >&2; exit 0;; esac\n'
+        f'exec {shutil.which("restic")} "$@"\n'
+    )
+    wrapper.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{place.folder}:{os.environ['PATH']}")
+    place.back_up(tags=["idr_set=another", "idr_volume=omero-data", "idr_phase=taking"])
+    asked = {"having": "idr_set=another", "each": ["idr_volume=omero-data"], "tags": copied.PHASE}
+    with pytest.raises(Failed, match="^vault: of idr_set=another, idr_volume=omero-data isn't there, or couldn't"):
+        deeds.seal(asked, place.repository, place.said.append)
 
 
 def test_a_wrong_password_and_a_repository_that_is_not_there_are_a_line_each(place):
@@ -277,6 +340,33 @@ def test_of_a_run_that_was_killed_nothing_counts_and_its_lock_is_taken_off(place
     place.seal()
 
     assert place.locks() == [] and len(place.snapshots()) == 1
+
+
+def test_a_program_that_has_the_number_of_a_dead_run_by_now_is_let_be(place, monkeypatch):
+    bystander = subprocess.Popen(["sleep", "600"])
+    environment = {**os.environ, "RESTIC_REPOSITORY": str(place.folder / "repository"), "RESTIC_PASSWORD": PASSWORD}
+    dies = (
+        f"mkfifo fifo; exec 3<>fifo; echo {bystander.pid - 1} > /proc/sys/kernel/ns_last_pid\n"
+        "restic --no-cache backup --stdin --quiet <&3 & "
+        "until ls repository/locks | grep -qv tmp; do :; done; kill -9 $!"
+    )
+    pauses = []
+
+    def pause(_):
+        pauses.append(place.locks())
+        if len(pauses) == 3:
+            for lock in place.locks():
+                lock.unlink()
+
+    try:
+        subprocess.run(["unshare", "--pid", "--fork", "sh", "-ec", dies], cwd=place.folder, env=environment, check=True)
+        monkeypatch.setattr(restic.time, "sleep", pause)
+        place.repository.run("check")
+        assert any(f"already locked by PID {bystander.pid}" in line for line in place.said)
+        assert len(pauses) == 3 and bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait()
 
 
 def test_a_run_that_is_at_work_keeps_its_lock_and_is_waited_for(place, another, monkeypatch):

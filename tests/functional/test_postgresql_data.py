@@ -255,3 +255,14 @@ def test_a_cluster_whose_locale_is_missing(server):
     refused = server.apply()[COLLATED]
     assert refused["result"] is False
     assert "en_US.UTF-8" in refused["comment"] and "postgresql:locales" in refused["comment"], refused["comment"]
+
+
+def test_no_cluster_is_made_where_one_is_being_restored(server):
+    staging = f"{VOLUME}/.idr-restoring"
+    os.makedirs(f"{staging}{DATA}", mode=0o700)
+
+    results = server.apply()
+
+    assert results[FIT]["result"] is False
+    assert "a restore from a copy hasn't ended, and a new cluster would be in its way" in results[FIT]["comment"]
+    assert os.listdir(VOLUME) == [".idr-restoring"]

@@ -83,7 +83,7 @@ def test_a_set_is_copied_from_its_clones_and_says_where_it_is(world):
     assert files[:2] == ("idrscratch-server", "back_up") and files[2]["path"] == "/data"
     assert files[2]["device"] == "/dev/disk/by-id/virtio-omero-data-clone-of-" and not files[2]["running"]
     assert (rows[2]["path"], rows[2]["running"], rows[2]["taken"]) == ("/var/lib/pgsql", False, "2026-11-25 03:00:00")
-    assert sealed[1] == "seal"
+    assert sealed[1] == "seal" and sealed[2]["each"] == ["idr_volume=omero-data", "idr_volume=database-db"]
     it = copied.the(world.repository.there, SET.id)
     assert it.uses == ("omero-data", "database-db") and it.is_complete and it.verified == NIGHT
     assert project.of(world.facts).the(SET.id).copied.startswith("vault 20")

@@ -22,12 +22,13 @@ env -i PATH="$PATH" RUNTIME_DIRECTORY="$OUTSIDE/secret" CACHE_DIRECTORY="$OUTSID
 """
 RESTIC = """#!/bin/sh
 echo "$RESTIC_REPOSITORY $RESTIC_PASSWORD $AWS_ACCESS_KEY_ID $*" >> {log}
+case "$*" in *snapshots*) echo '[{{"tags": ["idr_set=a", "idr_volume=v", "c"]}}]' ;; esac
 """
 WHERE = {
     "name": "vault", "repository": "s3:https://s3.example.org/idr", "password": "correct horse battery",
     "environment": {"AWS_ACCESS_KEY_ID": "an-id"}, "ssh_key": "", "known_hosts": "",
 }  # fmt: skip
-SEAL = {"deed": "seal", "having": "idr_set=a", "tags": [["b"], ["c"]], "repository": WHERE}
+SEAL = {"deed": "seal", "having": "idr_set=a", "each": ["idr_volume=v"], "tags": [["b"], ["c"]], "repository": WHERE}
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def test_what_is_sent_runs_and_its_result_comes_back(server):
     said = unit.progress({"offset": 0}, None)
 
     assert said["told"] == [{"said": "vault: checking what is there"}, {"result": {}}] and said["ended"] == ""
-    check, tag = (server / "restic").read_text().splitlines()
+    check, tag, _ = (server / "restic").read_text().splitlines()
     opened_by = "s3:https://s3.example.org/idr correct horse battery an-id"
     assert check.startswith(opened_by) and check.endswith("check --quiet") and tag.endswith("--remove=b --add=c")
 

@@ -422,10 +422,16 @@ def restore(
     if __opts__.get("idr_environment"):
         raise Refused(["a master's credential makes and removes no servers or volumes: type it in a checkout of yours"])
     if copy is not None:
-        if file is not None or even_if not in (None, "failing"):
-            raise Refused(["with copy=, volumes are restored whole: no file=, and of even_if only `failing`"])
-        then = {"named": commit} | ({"even_if": even_if} if deploy else {})
-        return _refilled(set, copy, into, apply, volumes, then, break_lock, folder_of(into, site), given)
+        words = frozenset(even_if.split(",") if even_if else ())
+        if file is not None or words - {"failing", "mismatch"}:
+            raise Refused(
+                ["with copy=, volumes are restored whole: no file=, and of even_if only `failing` and `mismatch`"]
+            )
+        then = {"named": commit} | ({"even_if": "failing" if "failing" in words else None} if deploy else {})
+        uses, origin = tuple(volumes.split(",")) if volumes else None, destinations.read(folder_of(into, site), copy)
+        asked = refilling.Refill(set, origin, uses, "mismatch" in words)
+        said = {"copy": copy, "volumes": volumes, "even_if": even_if, "deploy": None if deploy else False} | given
+        return _refilled(asked, into, apply, said, then, break_lock, folder_of(into, site), given)
     if file is not None:
         others = {"even_if": even_if, "deploy": None if deploy else False, "commit": commit} | given
         problems = [f"{key}: means nothing with file=" for key, value in others.items() if value is not None]
@@ -501,23 +507,21 @@ def _files(asked, env, apply, broken, folder):
     return {"result": True, "comment": f"of {asked.set}, brought back beside what is there", "restored": brought}
 
 
-def _refilled(set, copy, env, apply, volumes, then, broken, folder, given):
+def _refilled(asked, env, apply, typed, then, broken, folder, given):
     """An environment restored from a copy, or a plan of that."""
-    asked = refilling.Refill(set, destinations.read(folder, copy), tuple(volumes.split(",")) if volumes else None)
     if not apply:
-        deploy = None if "even_if" in then else False
-        typed = {"copy": copy, "volumes": volumes, "even_if": then.get("even_if"), "deploy": deploy} | given
         said = [f"{key}={value}" for key, value in typed.items() if value is not None]
         plan = refilling.plan(asked, env, given, folder)
-        how = shlex.join(["salt-run", "backup.restore", set, f"into={env}", *said, "apply=True"])
+        how = shlex.join(["salt-run", "backup.restore", asked.set, f"into={env}", *said, "apply=True"])
         return _planned([plan], telling.lines(plan), how)
     began = time.monotonic()
     done = refilling.refill(asked, env, given, broken, then, folder, milestones(__opts__, "backup/restore"))
-    answer = {"result": True, "comment": f"{env} has what the copy of {set} at {copy} has; it isn't deployed"}
+    had = f"{env} has what the copy of {asked.set} at {asked.origin.name} has"
+    answer = {"result": True, "comment": f"{had}; it isn't deployed"}
     if done.updated:
         answer |= outcome.of_update(env, done.updated, True, None)
     answer["done"] = [*done.steps, *(done.updated.steps if done.updated else [])]
-    return answer | {"volumes": done.volumes, "restored": f"{set}, in {time.monotonic() - began:.0f} s"}
+    return answer | {"volumes": done.volumes, "restored": f"{asked.set}, in {time.monotonic() - began:.0f} s"}
 
 
 def _copied(to, done):

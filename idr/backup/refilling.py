@@ -23,11 +23,15 @@ MOUNTING = 900  # seconds in which a server's volumes have to be there
 
 @dataclass(frozen=True)
 class Refill:
-    """What is asked for: a SET by its id, the Destination FROM which it comes; VOLUMES: only these, None: all."""
+    """
+    What is asked for: a SET by its id, the Destination FROM which it comes; VOLUMES: only these, None: all; MISMATCH:
+    also one of production's alone.
+    """
 
     set: str
     origin: object
     volumes: tuple[str, ...] | None = None
+    mismatch: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,9 +113,17 @@ def _chosen(asked, it, uses):
     lacks = [use for use in uses if PRODUCTION.match(use) and use not in found and not asked.volumes]
     problems += [f"{it.id} has nothing for {use}, which can't be made again" for use in lacks]
     problems += [f"{use} is in {it.id}, and there's no server for it" for use in pieces if use not in uses]
+    chosen = {use: piece for use, piece in found.items() if asked.volumes is None or use in asked.volumes}
+    alone = [use for use in chosen if PRODUCTION.match(use)]
+    others = [use for use in found if PRODUCTION.match(use) and use not in chosen]
+    if alone and others and not asked.mismatch:
+        problems.append(
+            f"volumes: {', '.join(alone)} without {', '.join(others)}: the set's are of one moment, and rows may name "
+            f"files that aren't there otherwise: even_if=mismatch"
+        )
     if problems:
         raise Refused(problems)
-    return {use: piece for use, piece in found.items() if asked.volumes is None or use in asked.volumes}
+    return chosen
 
 
 def _fill(asked, it, name, folder, tell):

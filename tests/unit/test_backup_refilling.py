@@ -75,8 +75,8 @@ class World:
             raise IdrError(f"{server.id}: it ended without a result: {asked['path']} isn't empty")
         return {"there": server.id == "idr-a-omero"}
 
-    def refill(self, deploy=THEN, volumes=None, id_=SET.id, **given):
-        asked = refilling.Refill(id_, VAULT, volumes)
+    def refill(self, deploy=THEN, volumes=None, id_=SET.id, mismatch=False, **given):
+        asked = refilling.Refill(id_, VAULT, volumes, mismatch)
         return refilling.refill(asked, "idr", given, None, deploy, self.folder, lambda line: None)
 
     def plan(self, volumes=None, id_=SET.id, **given):
@@ -131,9 +131,15 @@ def test_only_the_named_volumes_are_filled(world):
     assert {it[1] for it in world.done if it[0] == "restore"} == {"idr-omero", "idr-database"}
 
 
+def test_one_of_productions_alone_is_filled_where_that_is_named(world):
+    world.refill(volumes=("database-db",), mismatch=True)
+    assert {it[1] for it in world.done if it[0] == "restore"} == {"idr-database"}
+
+
 @pytest.mark.parametrize(
     ("given", "why"),
     [
+        ({"volumes": ("database-db", "a-database-db")}, "volumes: database-db without omero-data: the set's are"),
         ({"id_": "idr-20250101T000000Z"}, "no copy of it is there"),
         ({"volumes": ("a-dockermanager-data",)}, "volumes: a-dockermanager-data: "),
         ({"sources": "newidr"}, "sources=: volumes that a copy is put back into are blank"),

@@ -380,8 +380,9 @@ def test_a_restore_from_a_copy_is_told_with_its_volumes(vault, tmp_path):
     [(asked, name, given, broken, then, folder, _)] = vault.asked
     assert (asked, name, given, broken, folder) == (refilling.Refill(NEW.id, VAULT), "idr", {}, None, tmp_path)
     assert then == {"named": "0a1b"}
-    vault.restore(NEW.id, "idr", copy="vault", apply=True, volumes="omero-data", even_if="failing", site=str(tmp_path))
-    assert vault.asked[-1][0].volumes == ("omero-data",)
+    words = {"volumes": "omero-data", "even_if": "failing,mismatch", "site": str(tmp_path)}
+    vault.restore(NEW.id, "idr", copy="vault", apply=True, **words)
+    assert vault.asked[-1][0] == refilling.Refill(NEW.id, VAULT, ("omero-data",), True)
     assert vault.asked[-1][4] == {"named": None, "even_if": "failing"}
 
 
@@ -389,7 +390,7 @@ def test_of_a_copy_no_single_files_are_restored(vault):
     for given in ({"file": "/data/1"}, {"even_if": "live"}):
         told = vault.restore(NEW.id, "idr", copy="vault", **given)
         assert told["problems"] == [
-            "with copy=, volumes are restored whole: no file=, and of even_if only `failing`"
+            "with copy=, volumes are restored whole: no file=, and of even_if only `failing` and `mismatch`"
         ] and not vault.asked  # fmt: skip
 
 

@@ -29,13 +29,14 @@ def rebuild(compute, name):
     """Give the server of exactly that NAME a fresh system, and wait until it runs."""
     [server] = compute.servers(all_projects=True, name=f"^{name}$")
     compute.rebuild_server(server, image=server.image.id)
+    action = next(it for it in compute.server_actions(server) if it.action == "rebuild")   # the newest
 
-    def is_rebuilt():
-        now = compute.get_server(server)
-        return now.task_state is None and now.status in ("ACTIVE", "SHUTOFF")
+    def is_rebuilt():   # not by its status: one that Nova knew to be off is said to be on until it's turned off again
+        events = compute.get_server_action(action.request_id, server).events
+        return bool(events) and all(event.finish_time for event in events)
 
     wait_until(f"{name} is rebuilt", is_rebuilt, SECONDS, every=0.5)
-    if compute.get_server(server).status == "SHUTOFF":   # Nova has noticed that it was off, and leaves it so
+    if compute.get_server(server).status == "SHUTOFF":
         compute.start_server(server)
         compute.wait_for_server(server, "ACTIVE", wait=SECONDS)
 

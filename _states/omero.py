@@ -170,11 +170,14 @@ def _make_schema(database):
 
 def _sql(sql, database, timeout=60):
     """Rows of the last query of an SQL script that psql reads from a pipe: all of it takes effect, or nothing."""
-    done = subprocess.run(
-        ["psql", "-X", "-w", "-q", "-A", "-t", "-F", " ", "-v", "ON_ERROR_STOP=1", "-1", "-f", "-"],
-        input=sql, env={**_environment(database), "PGOPTIONS": "-c client_min_messages=warning"},
-        capture_output=True, text=True, timeout=timeout, check=False,
-    )  # fmt: skip
+    try:
+        done = subprocess.run(
+            ["psql", "-X", "-w", "-q", "-A", "-t", "-F", " ", "-v", "ON_ERROR_STOP=1", "-1", "-f", "-"],
+            input=sql, env={**_environment(database), "PGOPTIONS": "-c client_min_messages=warning"},
+            capture_output=True, text=True, timeout=timeout, check=False,
+        )  # fmt: skip
+    except FileNotFoundError:
+        raise CommandExecutionError("psql isn't installed here yet") from None
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["psql failed"])[0]  # the others are advice
         raise CommandExecutionError(f"psql on {database['host']}: {reason}")

@@ -97,6 +97,19 @@ def test_a_database_that_doesnt_answer_is_told_in_one_line(loaders, cluster):
     assert planned["result"] is None
 
 
+def test_a_server_that_has_no_psql_yet_is_one_on_which_that_is_to_come(loaders, database, monkeypatch):
+    run = subprocess.run
+
+    def without_psql(command, *further, **given):
+        return run(["/nonexistent/psql"] if command[0] == "psql" else command, *further, **given)
+
+    monkeypatch.setattr(subprocess, "run", without_psql)
+
+    planned = loaders("idr-omero", test=True).states.omero.password_set("x", database=database, **ROOT)
+
+    assert planned["result"] is None and "psql isn't installed here yet" in planned["comment"]
+
+
 @pytest.fixture
 def server(tmp_path):
     """As much of an installation as the check looks at: the wanted schema, and the upgrades that came with it."""

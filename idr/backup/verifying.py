@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from idr import told_on_server
 from idr.backup import keeping, manifest, project
 from idr.backup.model import PRODUCTION
 from idr.backup.retention import EARLY
@@ -198,11 +199,12 @@ def _reach(ssh, server):
 
 
 def followed(ssh, server, tell, of):
-    """Tell how what a unit does goes on, until it has ended; returns its result. OF: the module that asks the unit."""
+    """Tell how what a unit does goes on, until it has ended; returns its result. OF: the module of the unit."""
     offset, heard, said = 0, time.monotonic(), time.monotonic()
     while True:
         try:
-            answer = ssh.do(server, "progress", {"offset": offset}, seconds=60, of=of)
+            asked = {"unit": of.UNIT, "home": str(of.HOME), "offset": offset}
+            answer = ssh.do(server, "progress", asked, seconds=60, of=told_on_server)
         except IdrError as error:  # the link may be cut; it goes on there
             if time.monotonic() - heard > OUT_OF_SIGHT:
                 raise IdrError(f"{server.id}: out of sight for {OUT_OF_SIGHT} s ({error})") from error

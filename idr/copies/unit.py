@@ -1,6 +1,6 @@
 """
-The unit in which a server copies a volume into a repository, or puts it back: begun over SSH, and asked how it goes on,
-by connections that may be cut. Sent by itself with each call, as idr/on_server.py is.
+The unit in which a server copies a volume into a repository, or puts it back: begun over SSH, and asked how it goes on
+by idr/told_on_server.py. Sent by itself with each call, as idr/on_server.py is.
 
 What it's asked holds the repository's secrets. It's read from a file that is unlinked as soon as the unit has it open,
 in /run, which is memory; what the unit writes of it is in a directory that systemd removes with the unit.
@@ -11,13 +11,11 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 UNIT = "idr-copy.service"
 HOME = Path("/run/idr-copy")  # what is run, and what it tells
 SECRET = "idr-copy-secret"  # in /run, the unit's own
-PATIENCE = 10  # seconds that a question about progress waits for something to tell
 LONGEST = "RuntimeMaxSec=3d"  # then it's ended
 
 
@@ -61,22 +59,6 @@ def _begin(secret, aside):
         sys.exit(f"systemd-run: exit {done.returncode}: {' '.join(done.stderr.split())}")
 
 
-def progress(asked, _stream):
-    """
-    What was told from an offset on, as soon as there is something: ``{told: [{said: …} or {result: …}], offset,
-    ended}``. ENDED is None while it goes on, and then the last line of its errors, "" where there's none.
-    """
-    until = time.monotonic() + PATIENCE
-    while True:
-        at_work = _is_at_work()  # asked first, so that nothing is told after the last look
-        lines = _told(asked["offset"])
-        if lines or not at_work or time.monotonic() > until:
-            break
-        time.sleep(0.5)
-    offset = asked["offset"] + sum(len(line) + 1 for line in lines)
-    return {"told": [json.loads(line) for line in lines], "offset": offset, "ended": None if at_work else _errors()}
-
-
 def end(_asked, _stream):
     """End it, if it's at work, and forget what it told."""
     subprocess.run(["systemctl", "stop", UNIT], stdin=subprocess.DEVNULL, capture_output=True)
@@ -90,18 +72,6 @@ def _is_at_work():
     return said in ("active", "activating", "deactivating")
 
 
-def _told(offset):
-    """The whole lines from an offset on."""
-    with open(HOME / "told", "rb") as told:
-        told.seek(offset)
-        return told.read().rpartition(b"\n")[0].splitlines()
-
-
-def _errors():
-    lines = (HOME / "errors").read_text(errors="replace").strip().splitlines()
-    return lines[-1] if lines else ""
-
-
 if __name__ == "__main__":
-    doing = {function.__name__: function for function in (begin, progress, end)}[sys.argv[2]]
+    doing = {function.__name__: function for function in (begin, end)}[sys.argv[2]]
     print(json.dumps(doing(json.loads(sys.stdin.buffer.readline()), sys.stdin.buffer)))

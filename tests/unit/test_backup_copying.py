@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from idr import table
+from idr import table, told_on_server
 from idr.backup import copied, copying, keeping, manifest, project, verifying
 from idr.backup.model import FAILED, TAKING
 from idr.cloud.scratch import Scratch
@@ -260,7 +260,7 @@ class Ssh:
         self.answers, self.asked = list(answers), []
 
     def do(self, server, deed, asked, seconds=120, of=None):
-        assert of is copying.unit
+        assert of is (told_on_server if deed == "progress" else copying.unit)
         self.asked.append((deed, asked))
         if not self.answers:
             raise IdrError(f"{server.id}: begin: a copy or a restore goes on there already")

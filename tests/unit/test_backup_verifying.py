@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from idr import on_server
+from idr import on_server, told_on_server
 from idr.backup import keeping, listing, manifest, project, retention, status, verifying
 from idr.backup.model import FAILED
 from idr.cloud.model import Thing
@@ -281,7 +281,7 @@ class Ssh:
         return answer
 
     def do(self, server, deed, asked, seconds=120, of=on_server):
-        return self._next(asked["offset"] if of is unit else deed)
+        return self._next(asked["offset"] if of is told_on_server else deed)
 
     def install_python(self, server):
         self.installed = True

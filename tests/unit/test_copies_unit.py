@@ -2,6 +2,7 @@
 
 import pytest
 
+from idr import told_on_server
 from idr.backup import copying
 from idr.copies import unit
 
@@ -51,10 +52,14 @@ def begin(asked=SEAL, aside=None):
     unit.begin({"files": copying.sent(), "asked": asked, "aside": aside}, None)
 
 
+def progress(offset):
+    return told_on_server.progress({"unit": unit.UNIT, "home": str(unit.HOME), "offset": offset}, None)
+
+
 def test_what_is_sent_runs_and_its_result_comes_back(server):
     begin()
 
-    said = unit.progress({"offset": 0}, None)
+    said = progress(0)
 
     assert said["told"] == [{"said": "vault: checking what is there"}, {"result": {}}] and said["ended"] == ""
     check, tag, _ = (server / "restic").read_text().splitlines()
@@ -78,7 +83,7 @@ def test_nothing_of_what_opens_the_repository_is_an_argument_or_stays_in_a_file(
 def test_what_ends_it_comes_back_as_a_line(server):
     (server / "bin/restic").write_text("#!/bin/sh\necho 'Fatal: wrong password or no key found' >&2; exit 1\n")
     begin()
-    ended = unit.progress({"offset": 30_000}, None)
+    ended = progress(30_000)
     assert ended["ended"] == "vault: its password isn't that of the repository, or the repository is another one"
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from idr import told_on_server
 from idr.backup import verifying
 from idr.verify import unit
 
@@ -35,28 +36,32 @@ def begin(asked):
     unit.begin({"files": verifying.sent(), "asked": asked}, None)
 
 
+def progress(offset):
+    return told_on_server.progress({"unit": unit.UNIT, "home": str(unit.HOME), "offset": offset}, None)
+
+
 def test_what_is_sent_runs_and_its_result_comes_back(server):
     begin({"devices": {}, "patch": None, "sample": 1, "seed": 1})
 
-    said = unit.progress({"offset": 0}, None)
+    said = progress(0)
 
     assert said["told"] == [{"result": {"problems": [], "figures": {}, "notes": []}}] and said["ended"] == ""
-    assert unit.progress({"offset": said["offset"]}, None)["told"] == []
+    assert progress(said["offset"])["told"] == []
 
 
 def test_what_ends_it_comes_back_as_a_line(server):
     begin({"patch": None})
-    assert unit.progress({"offset": 0}, None) == {"told": [], "offset": 0, "ended": "KeyError: 'devices'"}
+    assert progress(0) == {"told": [], "offset": 0, "ended": "KeyError: 'devices'"}
 
 
 def test_a_line_that_is_being_written_is_left_for_the_next_look(server):
     begin({"devices": {}})
     (server / "run/told").write_text('{"said": "a"}\n{"said": "b')
-    said = unit.progress({"offset": 0}, None)
+    said = progress(0)
     assert said["told"] == [{"said": "a"}] and said["offset"] == 14
     with open(server / "run/told", "a") as told:
         told.write('"}\n')
-    assert unit.progress({"offset": 14}, None)["told"] == [{"said": "b"}]
+    assert progress(14)["told"] == [{"said": "b"}]
 
 
 def test_a_unit_that_cannot_begin_is_told(server):

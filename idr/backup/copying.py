@@ -86,7 +86,7 @@ def copy(cloud, asked, broken, tell):
         with scratch.stood_up(cloud, _scratch(it, pieces), "copy", typed, broken, tell) as made:
             _made_first(asked, tell)
             with verifying.reached(cloud, made, tell) as (ssh, server):
-                parts = [_Part(piece, server, made.volumes[piece.use]) for piece in pieces]
+                parts = [_Part(piece, server, made.device(piece.use)) for piece in pieces]
                 written = _carried_out(ssh, it, parts, asked.to, tell)
             done = Done(it, written)
             _mark(cloud, it, asked, tell)
@@ -172,11 +172,11 @@ def do(ssh, server, deed, asked, destination, tell):
 
 @dataclass(frozen=True)
 class _Part:
-    """A volume that is copied: its PIECE of the set, the server that it's on, and the clone's id if it's one."""
+    """A volume that is copied: its PIECE of the set, the server that it's on, and its device if it's a clone."""
 
     piece: Piece
     server: object
-    clone: str | None
+    device: str | None
 
 
 def _look(seen, asked):
@@ -266,8 +266,8 @@ def _asked(it, part):
     role = next(role for role in topology.REQUIRED if part.piece.use.startswith(role))
     return {
         "path": topology.ROLES[role][1],
-        "device": f"/dev/disk/by-id/virtio-{part.clone[:20]}" if part.clone else None,
-        "running": role == "database" and not part.clone,
+        "device": part.device,
+        "running": role == "database" and not part.device,
         "host": it.environment,
         "taken": f"{it.taken:%Y-%m-%d %H:%M:%S}",
         "tags": copied.tags(it, part.piece, copied.now()),

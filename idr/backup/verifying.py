@@ -160,7 +160,7 @@ def may(cloud):
 
 def _looked_at(cloud, made, questions, tell):
     """What was found on the scratch server: ``{problems, figures, notes}``."""
-    devices = {use: f"/dev/disk/by-id/virtio-{id_[:20]}" for use, id_ in made.volumes.items()}
+    devices = {use: made.device(use) for use in made.volumes}
     with reached(cloud, made, tell) as (ssh, server):
         tell(f"looking at {' and '.join(made.volumes)} on {made.server}")
         ssh.do(server, "begin", {"files": sent(), "asked": {**questions, "devices": devices}}, of=unit)

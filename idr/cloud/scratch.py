@@ -31,6 +31,10 @@ class Scratch:
     address: str
     volumes: dict[str, str]
 
+    def device(self, use):
+        """Where its server has that volume: virtio hands it the beginning of the id."""
+        return f"/dev/disk/by-id/virtio-{self.volumes[use][:20]}"
+
 
 def name_of(environment):
     """The name of the scratch environment of an environment."""

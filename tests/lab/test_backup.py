@@ -126,6 +126,12 @@ def kept(things):
     return {kind: them for kind, them in things.items() if kind != "snapshot"}
 
 
+def forget_sets(lab, before):
+    """Remove all sets, and wait until what there is, is as before."""
+    script(lab, "for it in disk.snapshots():\n    if it.metadata.get('idr_set'):\n        disk.delete_snapshot(it)")
+    until(lambda: inventory(lab) == before)
+
+
 @pytest.fixture(scope="module")
 def writers(lab):
     sql = "drop table if exists backup_test; create table backup_test (n int); alter table backup_test owner to omero"
@@ -146,8 +152,7 @@ def no_sets(lab):
     before = inventory(lab)
     yield
     script(lab, UNCLONE)
-    script(lab, "for it in disk.snapshots():\n    if it.metadata.get('idr_set'):\n        disk.delete_snapshot(it)")
-    until(lambda: inventory(lab) == before)
+    forget_sets(lab, before)
 
 
 @pytest.fixture

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from .conftest import until
-from .environments import inventory, script
-from .test_backup import backup, kept
+from .environments import inventory
+from .test_backup import backup, forget_sets, kept
 
 pytestmark = pytest.mark.lab
 
@@ -68,8 +67,7 @@ def vault(lab):
     lab.outside("sh", "-ec", WRITE.format(site=SITE, by_hand=BY_HAND), stdin=yaml.safe_dump(said))
     yield
     lab.outside("sh", "-c", FORGET)
-    script(lab, "for it in disk.snapshots():\n    if it.metadata.get('idr_set'):\n        disk.delete_snapshot(it)")
-    until(lambda: inventory(lab) == before)
+    forget_sets(lab, before)
 
 
 @pytest.fixture

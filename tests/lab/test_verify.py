@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from .conftest import until
-from .environments import inventory, script
-from .test_backup import backup, kept, states
+from .environments import inventory
+from .test_backup import backup, forget_sets, kept, states
 
 pytestmark = pytest.mark.lab
 
@@ -26,8 +25,7 @@ def no_sets(lab):
     """As it was before, at the end: of backups nothing is left."""
     before = inventory(lab)
     yield
-    script(lab, "for it in disk.snapshots():\n    if it.metadata.get('idr_set'):\n        disk.delete_snapshot(it)")
-    until(lambda: inventory(lab) == before)
+    forget_sets(lab, before)
 
 
 @pytest.fixture

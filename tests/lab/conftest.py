@@ -18,7 +18,7 @@ import yaml
 
 from lab.cloud import faults
 
-from .environments import DESTROY, ONE_SERVER, SMALL, inventory, settled
+from .environments import DESTROY, ONE_SERVER, SMALL, inventory
 from .faulty import get_through
 
 ROOT = Path(__file__).parents[2]
@@ -156,4 +156,4 @@ def before(lab):
     faults.rules()
     get_through(lab, DESTROY)
     lab.outside("rm", "-rf", declared, f"/home/operator/.config/idr/{SMALL}")
-    assert settled(lab, found) == found
+    assert inventory(lab) == found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 
 from lab import network
 from lab.cloud import venv
@@ -21,7 +20,7 @@ kinds = dict(credential=mine, server=cloud.compute.servers(), key=cloud.compute.
     snapshot=disk.snapshots(), network=net.networks(), subnet=net.subnets(), router=net.routers(), port=net.ports(),
     group=net.security_groups(), rule=net.security_group_rules(), address=net.ips())
 def told(one):
-    return [one.name or one.id, one.id, getattr(one, "status", None) or getattr(one, "security_group_id", None)]
+    return [one.name or one.id, one.id, getattr(one, "status", None)]
 print(json.dumps({kind: sorted(told(one) for one in them) for kind, them in kinds.items()}))
 """
 # One server beside `idr`, whose name its own begins with; its volume is a clone, so that there are all kinds of calls.
@@ -62,14 +61,6 @@ def run(lab, function, *words):
 
 def inventory(lab):
     return json.loads(lab.outside(".venv/bin/python", "-c", INVENTORY).stdout)
-
-
-def settled(lab, before):
-    """What there is, once it's as before, or after 10 s: rules were seen for a moment whose group was gone."""
-    until = time.monotonic() + 10
-    while (now := inventory(lab)) != before and time.monotonic() < until:
-        time.sleep(1)
-    return now
 
 
 def steps(lab):

@@ -10,7 +10,7 @@ import pytest
 
 from lab.cloud import faults
 
-from .environments import APPLY, DESTROY, settled, steps
+from .environments import APPLY, DESTROY, inventory, steps
 from .faulty import KILLS, calls_of, changing, get_through, killed_at, rules
 
 pytestmark = [pytest.mark.lab, pytest.mark.cloud]
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.cloud]
 def calls(lab, before):
     """The kinds of calls of each command."""
     found = {command: calls_of(lab, command) for command in (APPLY, DESTROY)}
-    assert settled(lab, before) == before
+    assert inventory(lab) == before
     return found
 
 
@@ -47,7 +47,7 @@ def test_every_kind_of_call_is_answered_wrongly(lab, before, calls, faults_in_a_
             get_through(lab, other)
         assert left == []
         assert command == DESTROY or steps(lab) == []
-    assert settled(lab, before) == before
+    assert inventory(lab) == before
 
 
 @pytest.mark.parametrize("how", KILLS)
@@ -64,4 +64,4 @@ def test_killed_at_every_kind_of_call(lab, before, calls, how):
         assert left == []
         get_through(lab, command)
         assert command == DESTROY or steps(lab) == []
-    assert settled(lab, before) == before
+    assert inventory(lab) == before

@@ -1,0 +1,367 @@
+"""
+A move of the public's address with all that belongs to it: users told, addresses moved, looked at, confirmed; or undone.
+
+What it is done with is given (``Means``), so that it needs nothing but Neutron. Whatever a run dies at, `resume` does the
+rest from any other machine, by what Neutron says.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+
+from idr.cloud import lock, mark
+from idr.cloud.connection import ERRORS, told
+from idr.cloud.model import PRODUCTION_TAG
+from idr.errors import IdrError, Refused
+from idr.release import moves, record, seen
+from idr.release.watching import Watch
+
+LOOKS = 3  # at what has moved, until it isn't as it should be
+BETWEEN = 3  # seconds between them: the network may take a moment
+POLL = 2  # seconds between two questions of the bake time
+SILENT = 3  # questions without an answer in a row, and it's over
+PATIENCE = 60  # seconds for what is written down, and for locks to be given back
+STOPPED = "stopped in the middle; what was moved stays where it is"
+
+
+@dataclass(frozen=True)
+class Means:
+    """What a move is done with."""
+
+    fresh: Callable  # makes a connection to the cloud
+    smoke: Callable  # an address: what is wrong with the site through it, a line each
+    answers: Callable  # an address: whether one new connection is answered
+    drain: Callable  # an environment: ends its Jupyter users' servers; an IdrError where that can't be had
+    undrain: Callable  # the other way
+    tell: Callable  # one line of progress
+    tag: str = PRODUCTION_TAG
+    allowed: Callable = field(default=lambda now: None)  # raises where by what Neutron says this run must not go on
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds: for moving and looking, until all is moved back; and for which it's watched before it's confirmed."""
+
+    limit: float = 300
+    bake: float = 60
+
+
+@dataclass(frozen=True)
+class Done:
+    """How it ended: a ``record.Moved``; WHY it isn't confirmed, and what should be known besides."""
+
+    moved: record.Moved
+    why: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def of_switch(now, new, named, who):
+    """
+    The ``record.Move`` that makes an environment the public's, by what Neutron says. Refused with all reasons.
+
+    named:  the public's address as the caller means it; None in a plan
+    """
+    public = now.public
+    old, release = now.holder(public), now.release(new)
+    problems = [*_under_way(now), *_not_meant(public, named)]
+    if old is None:
+        problems.append(f"{public.ip} is on no environment's proxy ({now.place(public)}): {_by_hand(public)}")
+    elif old == new:
+        problems.append(f"{new} has {public.ip} already: salt-run release.status {new}")
+    port = now.proxy(new)
+    spare = now.on(port) if port else []
+    if port is None:
+        problems.append(f"{new} has no proxy in this cloud: salt-run release.prepare {new} from={old or '<env>'}")
+    elif old != new and not spare:
+        problems.append(f"{port.name} has no floating IP, which {old} is to have then: salt-run environment.apply {new}")
+    if release is None:
+        problems.append(f"{new} is of no release: salt-run release.prepare {new} from={old or '<env>'}")
+    elif release.ready is None:
+        problems.append(f"{new} isn't ready: salt-run release.prepare {new} from={release.source} apply=True")
+    elif old not in (None, new, release.source):
+        problems.append(f"{new} was prepared to follow {release.source}, and {old} has {public.ip}")
+    if problems:
+        raise Refused(problems)
+    return record.Move(record.SWITCH, old, new, spare[0].ip, record.moment(), who)
+
+
+def of_rollback(now, new, named, who):
+    """The ``record.Move`` that gives the public back to whom it was taken from. Refused with all reasons."""
+    public, release = now.public, now.release(new)
+    problems = [*_under_way(now), *_not_meant(public, named)]
+    if now.holder(public) != new:
+        problems.append(f"{new} hasn't {public.ip}, {now.place(public)} has: there's nothing to go back from")
+    if release is None:
+        problems.append(f"{new} is of no release, or that was finished: there's no way back but another release")
+        raise Refused(problems)
+    port = now.proxy(release.source)
+    spare = now.on(port) if port else []
+    if port is None:
+        problems.append(f"{release.source} has no proxy in this cloud any more")
+    elif not spare:
+        problems.append(
+            f"{port.name} has no floating IP, by which it could be looked at first: salt-run environment.apply "
+            f"{release.source}"
+        )
+    if problems:
+        raise Refused(problems)
+    return record.Move(record.ROLLBACK, new, release.source, spare[0].ip, record.moment(), who)
+
+
+def of_resume(now, new):
+    """The ``record.Move`` that was begun and hasn't ended. Refused where there's none of that environment."""
+    move = now.moving
+    if move is None:
+        raise Refused([f"nothing is under way: salt-run release.status {new}"])
+    if new not in (move.source, move.target):
+        raise Refused([f"what is under way is a {move.kind} from {move.source} to {move.target}, not of {new}"])
+    return move
+
+
+def _under_way(now):
+    move = now.moving
+    if move is None:
+        return []
+    return [
+        f"a {move.kind} from {move.source} to {move.target} was begun {record.when(move.began):%Y-%m-%d %H:%M:%S} UTC by "
+        f"{move.who} and hasn't ended: salt-run release.status {new_of(move)}"
+    ]
+
+
+def _not_meant(public, named):
+    if named is None or named == public.ip:
+        return []
+    return [f"production={named}: the public's address is {public.ip}, by its tag. Nothing else is ever moved"]
+
+
+def _by_hand(public):
+    if public.whose:
+        return f"salt-run environment.apply {public.whose} address={public.ip}"
+    return "salt-run environment.apply <env> puts it on that environment's"
+
+
+def new_of(move):
+    """The new environment of the release that a move is of, which is how it's named in commands."""
+    return move.source if move.kind == record.ROLLBACK else move.target
+
+
+@contextmanager
+def both_locks(fresh, move, purpose, broken, typed):
+    """
+    The locks of a move's two environments for as long as the block lasts, a list of ``lock.Lock``; refused where another
+    run has either. They're given back by a connection that the move can't have cut.
+
+    fresh:   makes a connection
+    broken:  the holder whose locks are to be broken, wherever it has them
+    typed:   the command that was typed, without ``apply=True``
+    """
+    with ExitStack() as stack:
+        run = mark.new_run()
+        try:
+            held = [
+                stack.enter_context(lock.held(fresh(), name, run, purpose, broken, typed))
+                for name in sorted({move.source, move.target})
+            ]
+        except Refused as refusal:
+            raise Refused(
+                [*refusal.problems, f"how it stands: salt-run release.status {new_of(move)}"], str(refusal)
+            ) from refusal
+        try:
+            yield held
+        finally:
+            with suppress(IdrError, *ERRORS):
+                cloud = moves.again(fresh, time.monotonic() + PATIENCE, "connecting")
+                for each in held:
+                    each.cloud = cloud
+
+
+def locked(means, held):
+    """The same means, which end where a lock was taken away from this run."""
+
+    def allowed(now):
+        for each in held:
+            there = now.records.get(each.environment)
+            if there is None or (there.held.holder, there.held.since) != (each.mine.holder, each.mine.since):
+                raise lock.Lost(f"{each.environment}: the lock was taken away from this run: {STOPPED}")
+
+    return replace(means, allowed=allowed)
+
+
+def begin(means, move, limits, checks=None, commit=None, even_if=()):
+    """
+    Do a move from its beginning, under the locks of both environments; returns how it is ``Done``.
+
+    checks:   how many were passed before
+    commit:   of the environment that is to be the public's
+    even_if:  ``undrained`` where users who can't be told and drained don't matter
+
+    Refused, with nothing changed, where Jupyter's users can't be drained. Everything else that fails is undone.
+    """
+    try:
+        means.drain(move.source)
+    except (IdrError, *ERRORS) as error:
+        if "undrained" not in even_if:
+            raise Refused([f"users can't be drained: {_line(error)}. To go on all the same: even_if=undrained"]) from error
+        means.tell(f"users weren't drained: {_line(error)}")
+    try:
+        _put(means, record.moving_tag(move), time.monotonic() + limits.limit)
+    except (IdrError, *ERRORS):
+        _undrained(means, move.source)
+        raise
+    return go_on(means, move, limits, checks, commit)
+
+
+def go_on(means, move, limits, checks=None, commit=None):
+    """
+    Do what is left of a move, forward or back as it was going; returns how it is ``Done``.
+
+    Where its entry is in the history already, and the addresses are as that says, nothing is left but to say so.
+    """
+    now = moves.again(lambda: seen.look(means.fresh(), means.tag), time.monotonic() + PATIENCE, "looking")
+    means.allowed(now)
+    entry = next((it for it in now.history if (it.kind, it.began) == (move.kind, move.began)), None)
+    if entry and not moves.left(now, move.back if entry.end == record.UNDONE else move):
+        _end(means, move, entry)
+        return Done(entry)
+    if move.is_undone:
+        return undo(means, move, ["it was on its way back"], limits, checks)
+    watch, began = Watch(lambda: means.answers(now.public.ip)), time.monotonic()
+    try:
+        why = _forward(means, move, now.public.ip, began + limits.limit, limits.bake, watch)
+    except lock.Lost:
+        raise
+    except (IdrError, *ERRORS) as error:
+        why = getattr(error, "problems", None) or [_line(error)]
+    if why and _is_better_back(means, move):
+        return undo(means, move, why, limits, checks, watch, began)
+    end = record.FAILED if why else record.CONFIRMED
+    if why:
+        means.tell(f"{move.target} stays the public's: {move.source} doesn't answer at all")
+    moved = _moved(move, end, watch, began, checks, commit)
+    _end(means, move, moved)
+    return Done(moved, tuple(why), tuple(_undrained(means, move.target)))
+
+
+def undo(means, move, why, limits, checks=None, watch=None, began=None):
+    """
+    Move everything back to where it was before a move, and look at it; returns how it is ``Done``.
+
+    why:  what is the reason, a line each
+
+    Refused where that fails: then `resume` goes on with it.
+    """
+    for line in why:
+        means.tell(f"back to {move.source}: {line}")
+    began = time.monotonic() if began is None else began
+    until = time.monotonic() + limits.limit
+    try:
+        public = _put(means, record.back_tag(move), until)
+        watch = watch or Watch(lambda: means.answers(public.ip))
+        with watch.going_on():
+            moves.carry_out(means.fresh, move.back, until, means.tell, means.tag, means.allowed)
+            problems = _looked_at(means, public.ip, until)
+    except lock.Lost:
+        raise
+    except (IdrError, *ERRORS) as error:
+        how = f"salt-run release.resume {new_of(move)} back=True apply=True"
+        more = getattr(error, "problems", None) or [_line(error)]
+        raise Refused([*why, *(f"going back: {line}" for line in more), f"to go on with it: {how}"], STOPPED) from error
+    moved = _moved(move, record.UNDONE, watch, began, checks, None)
+    _end(means, move, moved)
+    told_ = [f"{move.source} has {public.ip} again, and: {line}" for line in problems]
+    return Done(moved, tuple([*why, *told_]), tuple(_undrained(means, move.source)))
+
+
+def _forward(means, move, ip, until, bake, watch):
+    """Move, look and watch; returns what is wrong, a line each, nothing when it's to be confirmed."""
+    with watch.going_on():
+        moves.carry_out(means.fresh, move, until, means.tell, means.tag, means.allowed)
+        problems = _looked_at(means, ip, until)
+    if problems:
+        return [f"{move.target}, through {ip}: {line}" for line in problems]
+    if time.monotonic() > until:
+        raise moves.OverLimit("moved and looked at, but not within the limit")
+    means.tell(f"{ip} is {move.target}'s; watched for {bake} s")
+    return _watched(move, ip, bake, watch)
+
+
+def _looked_at(means, ip, until):
+    """What the smoke tests say through the public's address, at last."""
+    for number in range(LOOKS):
+        problems = means.smoke(ip)
+        if not problems or number == LOOKS - 1 or time.monotonic() + BETWEEN > until:
+            break
+        means.tell(f"once more in {BETWEEN} s: {problems[0]}")
+        time.sleep(BETWEEN)
+    return problems
+
+
+def _watched(move, ip, bake, watch):
+    until = time.monotonic() + bake
+    while time.monotonic() < until:
+        watch.ask()
+        if watch.silent >= SILENT:
+            return [f"{move.target} gave no answer through {ip}, {SILENT} times in a row"]
+        time.sleep(POLL)
+    return []
+
+
+def _is_better_back(means, move):
+    """Whether a move that failed is to be undone: unless its source doesn't answer, by the address that it has now."""
+    try:
+        now = moves.again(lambda: seen.look(means.fresh(), means.tag), time.monotonic() + PATIENCE, "looking")
+    except (IdrError, *ERRORS):
+        return True  # where that fails too, it's told with how to go on
+    spare = now.named(move.spare)
+    if now.holder(now.public) != move.target or spare is None or now.holder(spare) != move.source:
+        return True
+    return any(means.answers(spare.ip) for _ in range(LOOKS))
+
+
+def _put(means, tag, until):
+    """Put a tag on the public's address, which is returned."""
+
+    def put():
+        cloud = means.fresh()
+        now = seen.look(cloud, means.tag)
+        means.allowed(now)
+        record.put(cloud, record.ADDRESSES, now.public.id, tag)
+        return now.public
+
+    return moves.again(put, until, f"the tag {tag}")
+
+
+def _end(means, move, moved):
+    """Write into the history how it ended, and then that nothing is under way."""
+
+    def end():
+        cloud = means.fresh()
+        now = seen.look(cloud, means.tag)
+        means.allowed(now)
+        record.say_moved(cloud, now.public.id, now.public.tags, moved)
+        for tag in sorted(record.of_move(now.public.tags)):  # that it's on its way back goes first
+            record.take(cloud, record.ADDRESSES, now.public.id, tag)
+
+    moves.again(end, time.monotonic() + PATIENCE, f"the end of the {move.kind}")
+    means.tell(f"{moved.end}: {moved.kind} from {moved.source} to {moved.target}")
+
+
+def _moved(move, end, watch, began, checks, commit):
+    return record.Moved(
+        move.kind, move.source, move.target, move.began, end, commit, round(time.monotonic() - began), watch.end(),
+        checks, move.who,
+    )  # fmt: skip
+
+
+def _undrained(means, environment):
+    """Let an environment's users have servers again; a note where that can't be had."""
+    try:
+        means.undrain(environment)
+    except (IdrError, *ERRORS) as error:
+        return [f"{environment}: users may still be kept from having servers: {_line(error)}"]
+    return []
+
+
+def _line(error):
+    return told(error) if isinstance(error, ERRORS) else str(error)

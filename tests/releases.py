@@ -4,7 +4,7 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 
 from idr.cloud.live import RELEASED
-from idr.release import record, seen, switching
+from idr.release import record, seen, switching, watching
 from tests.neutron import PROJECT, Neutron
 
 PUBLIC, SPARE = "198.51.100.10", "198.51.100.11"
@@ -89,7 +89,7 @@ def quickly(monkeypatch):
         clock.now += seconds
 
     time = SimpleNamespace(monotonic=lambda: clock.now, sleep=sleep)
-    for module in (switching, switching.moves):
+    for module in (switching, switching.moves, watching):
         monkeypatch.setattr(module, "time", time)
 
     class Watch(switching.Watch):

@@ -82,9 +82,15 @@ def record_id(cloud, environment):
 
 def dead_holder(cloud, environment):
     """Who holds an environment's lock, or claims it, and is known to be dead: a process of this user, here. Or None."""
-    found = _groups(cloud, environment)
-    holders = [said.holder for _, said in found] + [_claimed(tag).holder for _, tag in _claims(found)]
-    return next((holder for holder in holders if holder and _is_dead(holder)), None)
+    found = [it for group, _ in _groups(cloud, environment) for it in holders(group.description, group.tags)]
+    return next((it.holder for it in found if is_dead(it.holder)), None)
+
+
+def holders(description, tags):
+    """Who holds a lock, and who else claims it, as Records, by what is on its group."""
+    said = record(description)
+    claims = [_claimed(tag) for tag in tags or () if tag.startswith(CLAIM)]
+    return [said] * bool(said.holder) + [it for it in claims if it.holder != said.holder]
 
 
 def moment():
@@ -302,7 +308,7 @@ def _groups(cloud, environment):
 
 def _held_by(environment, said, typed, broken):
     who, _, pid = said.holder.rpartition(":")
-    dead = ", which doesn't run any more" if _is_dead(said.holder) else ""
+    dead = ", which doesn't run any more" if is_dead(said.holder) else ""
     wrong = f"break_lock={broken} doesn't name its holder. " if broken else ""
     return (
         f"{environment}: {who} (process {pid}{dead}) is on it since {said.since}, to {said.purpose}. {wrong}"
@@ -310,11 +316,18 @@ def _held_by(environment, said, typed, broken):
     )
 
 
-def _is_dead(holder):
+def is_dead(holder):
     """Whether that is known to be a process of this user on this machine that has ended."""
-    me, _, _ = this_process().rpartition(":")
-    who, _, pid = holder.rpartition(":")
-    return who == me and not os.path.exists(f"/proc/{pid}")
+    return _is_here(holder) and not os.path.exists(f"/proc/{holder.rpartition(':')[2]}")
+
+
+def is_alive(holder):
+    """Whether that is known to be a process of this user on this machine that goes on."""
+    return _is_here(holder) and not is_dead(holder)
+
+
+def _is_here(holder):
+    return holder.rpartition(":")[0] == this_process().rpartition(":")[0]
 
 
 def _pauses():

@@ -39,11 +39,12 @@ class Port:
 
 @dataclass(frozen=True)
 class Record:
-    """An environment's base security group, with what is written on it."""
+    """An environment's base security group, with what is written on it, and who is on that environment."""
 
     id: str
     tags: tuple[str, ...]
     held: lock.Record
+    holders: tuple[lock.Record, ...]
 
 
 @dataclass(frozen=True)
@@ -140,5 +141,6 @@ def look(cloud, tag=PRODUCTION_TAG):
     groups = [(it, mark.of(it.description)[0]) for it in cloud.network.security_groups(project_id=project)]
     for group, environment in sorted(groups, key=lambda it: (it[0].created_at, it[0].id), reverse=True):
         if environment and group.name == environment:  # of two of one name the oldest counts, as for the lock
-            records[environment] = Record(group.id, tuple(group.tags or ()), lock.record(group.description))
+            holders = tuple(lock.holders(group.description, group.tags))
+            records[environment] = Record(group.id, tuple(group.tags or ()), lock.record(group.description), holders)
     return Seen(tuple(addresses), ports, records, tag)

@@ -1,0 +1,174 @@
+"""Where a release stands: where each address is and should be, what is under way, and the one command to type."""
+
+from idr.cloud import lock
+from idr.release import record
+from idr.release.switching import new_of
+
+
+def of(now, new=None):
+    """
+    How it stands, as plain data: a pure function of what Neutron says (``seen.Seen``), but for what it knows of
+    processes on this machine.
+
+    new:  the new environment of the release that is asked for; the one that is under way, or else the newest
+
+    `live` is the environment that the public sees, `release` the release or None, `state` where that stands, `next` the
+    command, None where there's nothing to do; `problems` is whatever isn't where it should be.
+    """
+    public, move = now.public, now.moving
+    new = str(new) if new else _meant(now, move)
+    release = now.release(new) if new else None
+    ends = _ends(now, move, new, release)
+    should = _should(now, move)
+    held = [
+        (name, it) for name in ends if name in now.records for it in now.records[name].holders
+    ]  # of others, a release knows nothing
+    addresses, problems = _addresses(now, should, ends)
+    state = _state(now, move, new, release)
+    if move:
+        problems.insert(0, f"{state}, by {move.who} since {_told(move.began)}, and hasn't ended")
+    elif should and now.released and now.released != [should]:
+        problems.append(f"{' and '.join(now.released)} is told by its record to be the public's, and {should} has to be")
+    next_, notes = _next(now, move, new, release, should, held)
+    if new and new not in now.records:
+        problems.append(f"{new}: no environment of this cloud: salt-run environment.list")
+    return {
+        "live": now.holder(public),
+        "public": public.ip,
+        "addresses": addresses,
+        "new": new,
+        "release": release and _release(release),
+        "state": state,
+        "held": [f"{it.holder} is on {name} since {it.since}, to {it.purpose or 'have its lock'}" for name, it in held],
+        "problems": problems,
+        "next": next_,
+        "notes": [*notes, *_others(now, new)],
+    }
+
+
+def lines(status):
+    """The same in lines."""
+    yield f"{status['live'] or 'no environment'} is live"
+    for it in status["addresses"]:
+        wrong = "" if it["right"] else f", and should be on {it['should']}"
+        yield f"{it['what']} address {it['address']}: on {it['on']}{wrong}"
+    yield f"release: {status['state']}"
+    if status["release"]:
+        it = status["release"]
+        yield f"of {it['set']} of {it['old']}, commit {it['commit']}, begun {it['began']}, ready {it['ready'] or 'not yet'}"
+    yield from status["held"]
+    yield from (f"NOT AS IT SHOULD BE: {line}" for line in status["problems"])
+    yield from (f"note: {line}" for line in status["notes"])
+    yield f"next: {status['next'] or 'nothing to do'}"
+
+
+def _meant(now, move):
+    """The new environment of the release that whoever names none asks for."""
+    if move:
+        return new_of(move)
+    known = {name: now.release(name) for name in now.records}
+    return max((name for name, it in known.items() if it), key=lambda name: known[name].began, default=None)
+
+
+def _ends(now, move, new, release):
+    """The environments of the release: the old one and the new one, or the live one alone."""
+    if move:
+        return [move.source, move.target]
+    live = now.holder(now.public)
+    return list(dict.fromkeys(filter(None, [release and release.source, new, live])))
+
+
+def _should(now, move):
+    """The environment that should have the public's address, None where nothing says it."""
+    if move:
+        return move.source if move.is_undone else move.target
+    moves = [it for it in now.history if it.kind != record.FINISH]
+    last = next(iter(moves), None)
+    said = last and (last.source if last.end == record.UNDONE else last.target)
+    if said and now.proxy(said):
+        return said
+    return now.holder(now.public) or now.public.whose
+
+
+def _addresses(now, should, ends):
+    """The addresses with where they should be, as data, and what is wrong with that."""
+    public, problems = now.public, []
+    port = should and now.proxy(should)
+    found = [_address(now, "public", public, port)]
+    if not found[0]["right"]:
+        problems.append(f"the public's address {public.ip} is on {now.place(public)}, and should be {should}'s")
+    for name in ends:
+        other = now.proxy(name)
+        if name == should or other is None:
+            continue
+        has = [it for it in now.on(other) if it is not public]
+        known = now.named(now.moving.spare) if now.moving else None
+        found += [_address(now, "spare", it, other) for it in has or filter(None, [known])]
+        if not has:
+            problems.append(f"{other.name} has no address")
+    return found, problems
+
+
+def _address(now, what, address, port):
+    right = port is not None and address.port == port.id
+    should = port.name if port else "an environment's proxy"
+    return {"address": address.ip, "what": what, "on": now.place(address), "should": should, "right": right}
+
+
+def _state(now, move, new, release):
+    if move:
+        way = f", on its way back to {move.source}" if move.is_undone else ""
+        return f"{move.kind} from {move.source} to {move.target} under way{way}"
+    if release is None:
+        return "none is under way"
+    if now.holder(now.public) == new:
+        at = next((it.began for it in now.history if it.target == new and it.end != record.UNDONE), None)
+        return f"{new} took over from {release.source}" + (f", {_told(at)}" if at else "")
+    return f"{new} is ready to take over from {release.source}" if release.ready else f"{new} is being prepared"
+
+
+def _next(now, move, new, release, should, held):
+    """The command to type, and what should be known about it."""
+    public, live = now.public, now.holder(now.public)
+    if move:
+        holder = next((it.holder for _, it in held), None)
+        if holder and lock.is_alive(holder):
+            return None, [f"{holder} goes on with it, here: wait for that"]
+        broken = f" break_lock={holder}" if holder else ""
+        command = f"salt-run release.resume {new_of(move)} apply=True{broken}"
+        notes = [f"to have everything back as it was before: {command} back=True"]
+        if holder and not lock.is_dead(holder):
+            notes.insert(0, f"only once you're sure that {holder} is dead; as long as it isn't, it goes on with it")
+        return command, notes
+    if live is None:
+        return f"salt-run environment.apply {should or '<env>'} address={public.ip} apply=True", []
+    if release is None:
+        name = new if new and new != live else "<new>"
+        return f"salt-run release.prepare {name} from={live}", []
+    if live == new:
+        if now.proxy(release.source) is None:
+            return f"salt-run release.finish {new}", []
+        return f"salt-run release.finish {new}", [f"as long as it isn't finished, the way back is release.rollback {new}"]
+    if release.ready:
+        return f"salt-run release.switch {new} production={public.ip}", []
+    return f"salt-run release.prepare {new} from={release.source} apply=True", []
+
+
+def _others(now, new):
+    names = sorted(name for name in now.records if name != new and now.release(name))
+    return [f"{name} is of a release, too: salt-run release.status {name}" for name in names]
+
+
+def _release(release):
+    return {
+        "old": release.source,
+        "set": release.set,
+        "commit": release.commit,
+        "began": _told(release.began),
+        "ready": release.ready and _told(release.ready),
+    }
+
+
+def _told(text):
+    return f"{record.when(text):%Y-%m-%d %H:%M} UTC"
+

@@ -59,8 +59,8 @@ class Neutron:
 
     def add_port(self, name, environment):
         """A port of an environment's; returns its id."""
-        id_ = f"p-{name}"
-        self.there[id_] = SimpleNamespace(id=id_, name=name, description=f"IDR environment {environment}, made by run-1")
+        id_, whose = f"p-{name}", f"IDR environment {environment}, made by run-1"
+        self.there[id_] = SimpleNamespace(id=id_, name=name, description=whose)
         return id_
 
     def add_address(self, ip, port=None, description="", tags=()):
@@ -185,7 +185,8 @@ class Neutron:
 
 def _copy(it):
     """As an answer has it, which later changes don't change."""
-    return SimpleNamespace(**{key: list(value) if isinstance(value, list) else value for key, value in vars(it).items()})
+    said = {key: list(value) if isinstance(value, list) else value for key, value in vars(it).items()}
+    return SimpleNamespace(**said)
 
 
 def _error(kind, text, status):

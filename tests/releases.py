@@ -63,9 +63,14 @@ class Project:
             now = self.now()
             return now.holder(now.named(ip))
 
+        def smoke(environment, ip):
+            if of(ip) != environment:
+                return [f"{ip} isn't {environment}'s"]
+            return [f"{environment} is broken"] if environment in self.broken else []
+
         return switching.Means(
             fresh=lambda: self.cloud,
-            smoke=lambda ip: [f"{of(ip)} is broken"] if of(ip) in self.broken else [],
+            smoke=smoke,
             answers=lambda ip: of(ip) not in (None, *self.silent),
             drain=drain,
             undrain=lambda environment: self.did.append(f"undrain {environment}"),

@@ -1,8 +1,8 @@
 """
 A runner of this checkout in a process of its own, that no lost terminal and no broken link can end, and followed.
 
-It is typed once more, in a session of its own, and who typed it reads along. Typed again meanwhile it's followed, too. A
-lock on a file tells that it goes on: the kernel takes that away with the process, however it ends.
+It is typed once more, in a session of its own, and who typed it reads along. Typed again meanwhile it's followed, too.
+A lock on a file tells that it goes on: the kernel takes that away with the process, however it ends.
 """
 
 import fcntl
@@ -35,7 +35,8 @@ def run(new, words, tell, command=None, place=None):
     command:  ``salt-run`` of this checkout
     place:    the directory of logs and reports
 
-    Ctrl-C, and the end of the terminal, end the following alone. Refused where another deed of that release goes on here.
+    Ctrl-C, and the end of the terminal, end the following alone. Refused where another deed of that release goes on
+    here.
     """
     folder = Path(place or PLACE).expanduser() / str(new)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)

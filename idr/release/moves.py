@@ -1,10 +1,10 @@
 """
 The public's address moved from one environment's proxy to another's, and the spare one the other way.
 
-What is left to be done is a pure function of what Neutron says, and it's asked again before every call: so whoever goes
-on from wherever another was cut off does the same as the other would have done. The public's address goes over in one
-call; there is no moment at which it is nobody's, and none at which it isn't known whose. Where a cloud refuses that call
-although nothing is in its way, it takes two, one right after the other.
+What is left to be done is a pure function of what Neutron says, and it's asked again before every call: so whoever
+goes on from wherever another was cut off does the same as the other would have done. The public's address goes over in
+one call; there is no moment at which it is nobody's, and none at which it isn't known whose. Where a cloud refuses that
+call although nothing is in its way, it takes two, one right after the other.
 """
 
 import time
@@ -120,7 +120,8 @@ def carry_out(fresh, move, until, tell, tag=seen.PRODUCTION_TAG, allowed=lambda 
     tag:      what makes an address the public's
     allowed:  raises an error where by what Neutron says this run must not go on
 
-    An answer that doesn't say whether a call had its effect is looked after. Raises ``OverLimit`` when its time is over.
+    An answer that doesn't say whether a call had its effect is looked after. Raises ``OverLimit`` when its time is
+    over.
     """
     refusals = 0
 
@@ -160,7 +161,7 @@ def again(deed, until, what):
         try:
             return deed()
         except (IdrError, *ERRORS) as error:
-            cause = error.__cause__ if isinstance(error, IdrError) else error  # connecting tells it in a line of its own
+            cause = error.__cause__ if isinstance(error, IdrError) else error  # connecting tells it in its own line
             if not isinstance(cause, ERRORS) or not _passes(cause):
                 raise
             pause = PAUSES[min(tried, len(PAUSES) - 1)]

@@ -1,9 +1,10 @@
 """
 What is known of releases, as tags in Neutron: the only place where their form is known.
 
-On the base security group of the new environment: the release that it's of, and that it's ready. On the public's address,
-which outlives every environment and every master: the move that is under way, put there before its first change and taken
-off last, and a tag for each one that ended. A tag is put on or taken off by one call, so nothing of it can be half done.
+On the base security group of the new environment: the release that it's of, and that it's ready. On the public's
+address, which outlives every environment and every master: the move that is under way, put there before its first
+change and taken off last, and a tag for each one that ended. A tag is put on or taken off by one call, so nothing of it
+can be half done.
 """
 
 from dataclasses import dataclass, replace
@@ -27,7 +28,9 @@ GROUPS, ADDRESSES = "security-groups", "floatingips"  # what has tags, as Neutro
 
 @dataclass(frozen=True)
 class Release:
-    """A release in preparation, or prepared: which environment it follows, the backup set and the commit it's made of."""
+    """
+    A release in preparation, or prepared: the environment that it follows, the backup set and the commit it's made of.
+    """
 
     source: str
     set: str

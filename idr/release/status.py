@@ -20,15 +20,13 @@ def of(now, new=None):
     release = now.release(new) if new else None
     ends = _ends(now, move, new, release)
     should = _should(now, move)
-    held = [
-        (name, it) for name in ends if name in now.records for it in now.records[name].holders
-    ]  # of others, a release knows nothing
+    held = [(name, it) for name in ends if name in now.records for it in now.records[name].holders]
     addresses, problems = _addresses(now, should, ends)
     state = _state(now, move, new, release)
     if move:
         problems.insert(0, f"{state}, by {move.who} since {_told(move.began)}, and hasn't ended")
     elif should and now.released and now.released != [should]:
-        problems.append(f"{' and '.join(now.released)} is told by its record to be the public's, and {should} has to be")
+        problems.append(f"by its record {' and '.join(now.released)} is the public's, and {should} has to be")
     next_, notes = _next(now, move, new, release, should, held)
     if new and new not in now.records:
         problems.append(f"{new}: no environment of this cloud: salt-run environment.list")
@@ -55,7 +53,7 @@ def lines(status):
     yield f"release: {status['state']}"
     if status["release"]:
         it = status["release"]
-        yield f"of {it['set']} of {it['old']}, commit {it['commit']}, begun {it['began']}, ready {it['ready'] or 'not yet'}"
+        yield f"made of {it['set']}, by commit {it['commit']}, begun {it['began']}, ready {it['ready'] or 'not yet'}"
     yield from status["held"]
     yield from (f"NOT AS IT SHOULD BE: {line}" for line in status["problems"])
     yield from (f"note: {line}" for line in status["notes"])
@@ -146,9 +144,9 @@ def _next(now, move, new, release, should, held):
         name = new if new and new != live else "<new>"
         return f"salt-run release.prepare {name} from={live}", []
     if live == new:
-        if now.proxy(release.source) is None:
-            return f"salt-run release.finish {new}", []
-        return f"salt-run release.finish {new}", [f"as long as it isn't finished, the way back is release.rollback {new}"]
+        there = now.proxy(release.source) is not None
+        way_back = [f"until then the way back is: salt-run release.rollback {new} apply=True"] if there else []
+        return f"salt-run release.finish {new}", way_back
     if release.ready:
         return f"salt-run release.switch {new} production={public.ip}", []
     return f"salt-run release.prepare {new} from={release.source} apply=True", []

@@ -1,8 +1,9 @@
 """
-A move of the public's address with all that belongs to it: users told, addresses moved, looked at, confirmed; or undone.
+A move of the public's address with all that belongs to it: users told, addresses moved, looked at, confirmed; or
+undone.
 
-What it is done with is given (``Means``), so that it needs nothing but Neutron. Whatever a run dies at, `resume` does the
-rest from any other machine, by what Neutron says.
+What it is done with is given (``Means``), so that it needs nothing but Neutron. Whatever a run dies at, `go_on` or
+`undo` does the rest from any other machine, by what Neutron says.
 """
 
 import time
@@ -30,7 +31,7 @@ class Means:
     """What a move is done with."""
 
     fresh: Callable  # makes a connection to the cloud
-    smoke: Callable  # an address: what is wrong with the site through it, a line each
+    smoke: Callable  # an environment, an address: what is wrong with its site through that, a line each
     answers: Callable  # an address: whether one new connection is answered
     drain: Callable  # an environment: ends its Jupyter users' servers; an IdrError where that can't be had
     undrain: Callable  # the other way
@@ -74,7 +75,7 @@ def of_switch(now, new, named, who):
     if port is None:
         problems.append(f"{new} has no proxy in this cloud: salt-run release.prepare {new} from={old or '<env>'}")
     elif old != new and not spare:
-        problems.append(f"{port.name} has no floating IP, which {old} is to have then: salt-run environment.apply {new}")
+        problems.append(f"{port.name} has no floating IP, which {old} is to get: salt-run environment.apply {new}")
     if release is None:
         problems.append(f"{new} is of no release: salt-run release.prepare {new} from={old or '<env>'}")
     elif release.ready is None:
@@ -86,10 +87,10 @@ def of_switch(now, new, named, who):
     return record.Move(record.SWITCH, old, new, spare[0].ip, record.moment(), who)
 
 
-def of_rollback(now, new, named, who):
+def of_rollback(now, new, who):
     """The ``record.Move`` that gives the public back to whom it was taken from. Refused with all reasons."""
     public, release = now.public, now.release(new)
-    problems = [*_under_way(now), *_not_meant(public, named)]
+    problems = _under_way(now)
     if now.holder(public) != new:
         problems.append(f"{new} hasn't {public.ip}, {now.place(public)} has: there's nothing to go back from")
     if release is None:
@@ -123,9 +124,10 @@ def _under_way(now):
     move = now.moving
     if move is None:
         return []
+    began = f"{record.when(move.began):%Y-%m-%d %H:%M:%S} UTC"
     return [
-        f"a {move.kind} from {move.source} to {move.target} was begun {record.when(move.began):%Y-%m-%d %H:%M:%S} UTC by "
-        f"{move.who} and hasn't ended: salt-run release.status {new_of(move)}"
+        f"a {move.kind} from {move.source} to {move.target} was begun {began} by {move.who} and hasn't ended: "
+        f"salt-run release.status {new_of(move)}"
     ]
 
 
@@ -149,8 +151,8 @@ def new_of(move):
 @contextmanager
 def both_locks(fresh, move, purpose, broken, typed):
     """
-    The locks of a move's two environments for as long as the block lasts, a list of ``lock.Lock``; refused where another
-    run has either. They're given back by a connection that the move can't have cut.
+    The locks of a move's two environments for as long as the block lasts, a list of ``lock.Lock``; refused where
+    another run has either. They're given back by a connection that the move can't have cut.
 
     fresh:   makes a connection
     broken:  the holder whose locks are to be broken, wherever it has them
@@ -202,7 +204,8 @@ def begin(means, move, limits, checks=None, commit=None, even_if=()):
         means.drain(move.source)
     except (IdrError, *ERRORS) as error:
         if "undrained" not in even_if:
-            raise Refused([f"users can't be drained: {_line(error)}. To go on all the same: even_if=undrained"]) from error
+            more = "To go on all the same: even_if=undrained"
+            raise Refused([f"users can't be drained: {_line(error)}. {more}"]) from error
         means.tell(f"users weren't drained: {_line(error)}")
     try:
         _put(means, record.moving_tag(move), time.monotonic() + limits.limit)
@@ -247,11 +250,11 @@ def undo(means, move, why, limits, checks=None, watch=None, began=None):
     """
     Move everything back to where it was before a move, and look at it; returns how it is ``Done``.
 
-    why:  what is the reason, a line each
+    why:  what is the reason, a line each; nothing where it was asked for
 
     Refused where that fails: then `resume` goes on with it.
     """
-    for line in why:
+    for line in why or ["as was asked for"]:
         means.tell(f"back to {move.source}: {line}")
     began = time.monotonic() if began is None else began
     until = time.monotonic() + limits.limit
@@ -260,7 +263,7 @@ def undo(means, move, why, limits, checks=None, watch=None, began=None):
         watch = watch or Watch(lambda: means.answers(public.ip))
         with watch.going_on():
             moves.carry_out(means.fresh, move.back, until, means.tell, means.tag, means.allowed)
-            problems = _looked_at(means, public.ip, until)
+            problems = _looked_at(means, move.source, public.ip, until)
     except lock.Lost:
         raise
     except (IdrError, *ERRORS) as error:
@@ -277,7 +280,7 @@ def _forward(means, move, ip, until, bake, watch):
     """Move, look and watch; returns what is wrong, a line each, nothing when it's to be confirmed."""
     with watch.going_on():
         moves.carry_out(means.fresh, move, until, means.tell, means.tag, means.allowed)
-        problems = _looked_at(means, ip, until)
+        problems = _looked_at(means, move.target, ip, until)
     if problems:
         return [f"{move.target}, through {ip}: {line}" for line in problems]
     if time.monotonic() > until:
@@ -286,10 +289,10 @@ def _forward(means, move, ip, until, bake, watch):
     return _watched(move, ip, bake, watch)
 
 
-def _looked_at(means, ip, until):
-    """What the smoke tests say through the public's address, at last."""
+def _looked_at(means, environment, ip, until):
+    """What the smoke tests of an environment say through the public's address, at last."""
     for number in range(LOOKS):
-        problems = means.smoke(ip)
+        problems = means.smoke(environment, ip)
         if not problems or number == LOOKS - 1 or time.monotonic() + BETWEEN > until:
             break
         means.tell(f"once more in {BETWEEN} s: {problems[0]}")

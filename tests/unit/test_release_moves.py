@@ -1,4 +1,4 @@
-"""The moves of a release, as a plan and against a Neutron that refuses, forgets and dies: one owner, and the right one."""
+"""The moves of a release, planned, and made in a Neutron that refuses, forgets and dies: one owner, the right one."""
 
 import pytest
 
@@ -79,8 +79,8 @@ def test_one_that_was_refused_is_put_off_and_on_without_a_look_between(project):
 OTHERS = {
     "the public's is on neither": ("public", "p-idr-omero-idr", f"{PUBLIC} is on idr-omero-idr, which is neither"),
     "the spare one is on neither": ("spare", "p-idr-omero-idr", f"{SPARE} is on idr-omero-idr, which is neither"),
-    "another is on the new one's port": ("other", "p-newidr-proxy-newidr", "newidr-proxy-newidr holds 198.51.100.12 too"),
-    "another is on the old one's port": ("other", "p-idr-proxy-idr", "idr-proxy-idr holds 198.51.100.12 too"),
+    "another is on the new one's": ("other", "p-newidr-proxy-newidr", "newidr-proxy-newidr holds 198.51.100.12 too"),
+    "another is on the old one's": ("other", "p-idr-proxy-idr", "idr-proxy-idr holds 198.51.100.12 too"),
 }
 
 

@@ -1,4 +1,4 @@
-"""A switch with all that belongs to it: told, moved, looked at, confirmed, or undone; whatever it dies at is gone on with."""
+"""A switch with all that belongs to it: told, moved, looked at, confirmed, or undone; gone on with where it died."""
 
 import random
 
@@ -24,11 +24,12 @@ def project(monkeypatch):
 
 def switch(project, named=PUBLIC, broken=None, **further):
     move = switching.of_switch(project.now(), "newidr", named, "ada@desk")
-    return deed(project, move, lambda means: switching.begin(means, move, LIMITS, 23, "0a1b2c3d4e5f", **further), broken)
+    checked = (LIMITS, 23, "0a1b2c3d4e5f")
+    return deed(project, move, lambda means: switching.begin(means, move, *checked, **further), broken)
 
 
 def rollback(project, **further):
-    move = switching.of_rollback(project.now(), "newidr", PUBLIC, "ada@desk")
+    move = switching.of_rollback(project.now(), "newidr", "ada@desk")
     return deed(project, move, lambda means: switching.begin(means, move, LIMITS, **further))
 
 
@@ -36,7 +37,7 @@ def resume(project, back=False, broken=None):
     move = switching.of_resume(project.now(), "newidr")
 
     def go_on(means):
-        return switching.undo(means, move, ["it was asked for"], LIMITS) if back else switching.go_on(means, move, LIMITS)
+        return switching.undo(means, move, [], LIMITS) if back else switching.go_on(means, move, LIMITS)
 
     return deed(project, move, go_on, broken)
 
@@ -127,9 +128,9 @@ def test_where_the_old_one_is_dead_nothing_is_better_by_going_back(project):
 def test_over_its_limit_it_is_undone(project, monkeypatch):
     means = project.means()
 
-    def slow(ip):
+    def slow(*given):
         project.clock.now += LIMITS.limit + 1
-        return means.smoke(ip)
+        return means.smoke(*given)
 
     monkeypatch.setattr(project, "means", lambda: switching.replace(means, smoke=slow))
 
@@ -180,7 +181,7 @@ def test_an_api_that_is_away_leaves_what_is_moved_and_says_how_to_go_on(project,
 
 
 REFUSED = {
-    "another address is meant": (lambda p: None, SPARE, f"production={SPARE}: the public's address is {PUBLIC}, by its tag"),
+    "another address is meant": (lambda p: None, SPARE, f"production={SPARE}: the public's address is {PUBLIC}"),
     "it has it already": (lambda p: switch(p), PUBLIC, f"newidr has {PUBLIC} already"),
     "it has no spare one": (
         lambda p: setattr(p.address(SPARE), "port_id", None), PUBLIC, "newidr-proxy-newidr has no floating IP",
@@ -194,7 +195,8 @@ REFUSED = {
     "no address is the public's": (lambda p: p.address(PUBLIC).tags.clear(), PUBLIC, "carries the tag idr-production"),
     "two are the public's": (lambda p: p.address(SPARE).tags.append("idr-production"), PUBLIC, "both carry the tag"),
     "a move was begun": (
-        lambda p: p.address(PUBLIC).tags.append(record.moving_tag(MOVE)), PUBLIC, "a switch from idr to newidr was begun",
+        lambda p: p.address(PUBLIC).tags.append(record.moving_tag(MOVE)), PUBLIC,
+        "a switch from idr to newidr was begun",
     ),
 }  # fmt: skip
 MOVE = record.Move(record.SWITCH, "idr", "newidr", SPARE, BEGAN, "ben@laptop")

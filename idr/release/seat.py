@@ -1,0 +1,166 @@
+"""A release's moves as they are done at an operator's seat: with the guards, and the real parts that a move needs."""
+
+import ipaddress
+from dataclasses import dataclass
+
+from idr.cloud import live, wanted
+from idr.cloud.connection import connect
+from idr.cloud.model import PRODUCTION_TAG
+from idr.door import who
+from idr.errors import IdrError, Refused
+from idr.release import checking, draining, moves, record, seen, smoke, switching
+
+ANSWER = 5  # seconds for one question of whether there's an answer
+UNDRAINED, FAILING = "undrained", "failing"
+
+
+@dataclass(frozen=True)
+class Coming:
+    """A move that would be done. CHECKED are lines of what was looked at, LOST of what is lost by it."""
+
+    now: seen.Seen
+    move: record.Move
+    steps: tuple[str, ...]
+    passed: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+    commit: str | None = None
+
+
+def look(environment):
+    """What Neutron says now, as ``seen.Seen``; of the project that an environment is in."""
+    return seen.look(connect(wanted.cloud_of(environment)))
+
+
+def address_named(production):
+    """The address that a caller means, who names it, or a name that leads to it alone. Refused where none is."""
+    if production is None:
+        return None
+    try:
+        return str(ipaddress.IPv4Address(str(production)))
+    except ValueError:
+        pass
+    try:
+        found = sorted(live.addresses_of(str(production)))
+    except OSError as error:
+        raise Refused([f"production={production}: DNS doesn't say where that leads to ({error})"]) from error
+    if len(found) != 1:
+        raise Refused([f"production={production}: leads to {', '.join(found)}; name the one that's meant"])
+    return found[0]
+
+
+def coming_switch(new, production, even_if, folders, tell):
+    """
+    The switch to an environment as it would be done, with what every guard says.
+
+    production:  the public's address as the caller means it
+    even_if:     guards that are known not to pass, by what they protect
+    folders:     ``folders(name)``: an environment's site directory
+
+    Refused where it's no switch at all.
+    """
+    now = look(new)
+    move = switching.of_switch(now, new, production, who())
+    others = tuple(it for it in even_if if it != UNDRAINED)
+    checked = checking.check(new, move.source, address=now.public.ip, even_if=others, folders=folders, tell=tell)
+    steps = tuple(str(step) for step in moves.left(now, move))
+    return Coming(
+        now, move, steps, tuple(checked.passed), tuple(checked.problems), tuple(checked.writes), checked.commit
+    )
+
+
+def coming_rollback(new, even_if, folders, tell):
+    """
+    The way back from an environment as it would be done: what the one before shows through the spare address, and what
+    was written to this one since it took over, which is lost.
+
+    even_if:  ``failing`` where it's known that the one before isn't as it should be
+    """
+    now = look(new)
+    move = switching.of_rollback(now, new, who())
+    tell(f"{move.target} is looked at, through {move.spare}")
+    wrong = [f"{move.target}, through {move.spare}: {line}" for line in _smoke(folders)(move.target, move.spare)]
+    passed = [] if wrong else [f"{move.target} shows what it should, through {move.spare}"]
+    allowed = FAILING in even_if
+    problems = () if allowed or not wrong else (*wrong, f"to go back all the same: even_if={FAILING}")
+    steps = tuple(str(step) for step in moves.left(now, move))
+    lost = tuple(_lost(now, move, folders))
+    return Coming(now, move, steps, tuple(passed + (wrong if allowed else [])), problems, lost)
+
+
+def coming_resume(new, back):
+    """What is left of a move that was begun and hasn't ended, or with BACK of undoing it."""
+    now = look(new)
+    move = switching.of_resume(now, new)
+    way = move.back if back or move.is_undone else move
+    return Coming(now, move, tuple(str(step) for step in moves.left(now, way)))
+
+
+def begin(coming, limits, minutes, even_if, broken, typed, folders, tell):
+    """
+    Do a move that was looked at, under both locks; returns how it is ``switching.Done``.
+
+    minutes:  that Jupyter's users have left
+    broken:   the holder of locks that are to be broken
+    typed:    the command that was typed, without ``apply=True``
+
+    Refused with all problems, and where since then Neutron says otherwise.
+    """
+    move = coming.move
+    if coming.problems:
+        raise Refused(coming.problems)
+    means = _means(move, minutes, folders, tell)
+    with switching.both_locks(means.fresh, move, move.kind, broken, typed) as held:
+        now = seen.look(means.fresh())
+        if now.moving or now.holder(now.public) != move.source or now.holder(now.named(move.spare)) != move.target:
+            raise Refused([f"the addresses are otherwise by now: salt-run release.status {switching.new_of(move)}"])
+        tell(f"{move.kind} from {move.source} to {move.target}: {now.public.ip} to {now.proxy(move.target).name}")
+        checks = len(coming.passed) or None
+        return switching.begin(switching.locked(means, held), move, limits, checks, coming.commit, even_if)
+
+
+def resume(coming, back, limits, broken, typed, folders, tell):
+    """Go on with a move that was begun, or with BACK undo it, under both locks; as `begin` else."""
+    move = coming.move
+    means = _means(move, 0, folders, tell)
+    with switching.both_locks(means.fresh, move, "resume a move", broken, typed) as held:
+        now = seen.look(means.fresh())
+        if now.moving is None or now.moving.began != move.began:
+            raise Refused([f"it has ended meanwhile: salt-run release.status {switching.new_of(move)}"])
+        means = switching.locked(means, held)
+        if back:
+            return switching.undo(means, now.moving, [], limits)
+        return switching.go_on(means, now.moving, limits)
+
+
+def _means(move, minutes, folders, tell):
+    new = switching.new_of(move)
+    cloud, public_name = wanted.cloud_of(new), wanted.public_name_of(new)
+    return switching.Means(
+        fresh=lambda: connect(cloud),
+        smoke=_smoke(folders),
+        answers=lambda address: smoke.answers(public_name, address, ANSWER),
+        drain=lambda environment: draining.drain(environment, folders(environment), minutes, tell),
+        undrain=lambda environment: draining.undrain(environment, folders(environment), tell),
+        tell=tell,
+        tag=PRODUCTION_TAG,
+    )
+
+
+def _smoke(folders):
+    def look(environment, address):
+        expected = wanted.release_expectations(environment, folders(environment))
+        return smoke.problems(wanted.public_name_of(environment), address, expected)
+
+    return look
+
+
+def _lost(now, move, folders):
+    """What was written to an environment since it took over, a line each, as far as it can be known."""
+    switch = next((it for it in now.history if (it.kind, it.target) == (record.SWITCH, move.source)), None)
+    since = record.when(switch.began if switch else now.release(move.source).began)
+    try:
+        lines, unknown = checking.writes_since(move.source, since, folders(move.source))
+    except IdrError as error:
+        return [f"what was written to {move.source} since {since:%Y-%m-%d %H:%M} UTC isn't known: {error}"]
+    return [*lines, *unknown]

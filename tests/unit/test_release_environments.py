@@ -1,4 +1,4 @@
-"""What a switch leaves is as it should be for everything else that looks at addresses: apply, replace, destroy, list."""
+"""What a switch leaves is as it should be for all else that looks at addresses: apply, replace, destroy, list."""
 
 import socket
 from types import SimpleNamespace
@@ -13,7 +13,8 @@ from tests import clouds
 from tests.unit.test_cloud_planning import BOTH
 
 PORTS = {name: clouds.find(BOTH, "port", f"{name}-proxy-{name}").id for name in ("idr", "newidr")}
-PUBLIC, SPARE = (next(it for it in BOTH.all("address") if it.what["port_id"] == PORTS[name]) for name in ("idr", "newidr"))
+ON = {it.what["port_id"]: it for it in BOTH.all("address")}
+PUBLIC, SPARE = (ON[PORTS[name]] for name in ("idr", "newidr"))
 MOVE = record.Move(record.SWITCH, "idr", "newidr", SPARE.name, "20261124T050000Z", "ada@desk")
 
 

@@ -209,7 +209,7 @@ def addresses(lab):
 
 def test_killed_before_and_after_each_call_another_run_ends_it(lab, addresses):
     calls = script(lab, KILLED, both=addresses)
-    assert min(calls.values()) >= 8, calls  # tags of what is under way, of who is the public's and of history; addresses
+    assert min(calls.values()) >= 8, calls  # three of addresses, three of tags on the one, two on the records
 
 
 def test_each_kind_of_call_spoiled_in_each_way_is_got_over(lab, addresses):

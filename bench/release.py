@@ -25,7 +25,7 @@ GOAL, GOAL_RATIO = 1.0, 1.5
 WEB = """
 import asyncio
 async def answer(reader, writer):
-    await reader.readline()
+    await reader.readuntil(b"\\r\\n\\r\\n")
     writer.write(b"HTTP/1.0 200 OK\\r\\n\\r\\n")
     writer.close()
 async def main():

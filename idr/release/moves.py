@@ -10,6 +10,9 @@ call although nothing is in its way, it takes two, one right after the other.
 import time
 from dataclasses import dataclass
 
+from keystoneauth1.exceptions import DiscoveryFailure
+from openstack.exceptions import NotSupported, ServiceDiscoveryException
+
 from idr.cloud import mark
 from idr.cloud.answers import is_conflict, is_missing, is_stale, is_unclear
 from idr.cloud.connection import ERRORS, told
@@ -18,6 +21,7 @@ from idr.errors import IdrError, Refused
 from idr.release import record, seen
 
 PAUSES = (0.1, 0.3, 1, 2, 5)  # seconds before another try; the last one before each further one
+UNDISCOVERED = (DiscoveryFailure, NotSupported, ServiceDiscoveryException)  # an API was away while it was looked for
 REFUSALS = 2  # of the one call, after which two are made: one may have been a fault that passes
 
 
@@ -174,6 +178,8 @@ def again(deed, until, what):
 
 def _passes(error):
     """Whether the same call may succeed a moment later, after another look."""
+    if isinstance(error, UNDISCOVERED):
+        return True
     return is_unclear(error) or is_stale(error) or is_conflict(error) or is_missing(error)
 
 

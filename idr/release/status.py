@@ -169,4 +169,3 @@ def _release(release):
 
 def _told(text):
     return f"{record.when(text):%Y-%m-%d %H:%M} UTC"
-

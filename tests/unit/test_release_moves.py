@@ -1,9 +1,11 @@
 """The moves of a release, planned, and made in a Neutron that refuses, forgets and dies: one owner, the right one."""
 
 import pytest
+from keystoneauth1.exceptions import ConnectFailure, Unauthorized
+from openstack.exceptions import NotSupported
 
 from idr.cloud import mark
-from idr.errors import Refused
+from idr.errors import IdrError, Refused
 from idr.release import moves, record
 from tests.neutron import BEFORE, Killed
 from tests.releases import BEGAN, PUBLIC, SPARE, Project, quickly
@@ -154,3 +156,34 @@ def test_what_is_refused_for_good_is_not_tried_again(project, monkeypatch):
     with project.spoiled({3: 403}), pytest.raises(Exception, match="a fault"):
         carry_out(project)
     assert len(project.neutron.calls) == 4
+
+
+def connecting(project, *failures):
+    """What makes a connection, after these failures."""
+    left = list(failures)
+
+    def fresh():
+        if left:
+            raise left.pop(0)
+        return project.cloud
+
+    return fresh
+
+
+def told(cause):
+    """As connecting tells what it raises: in a line, with what it was."""
+    error = IdrError("cloud idr: it doesn't answer")
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize("failure", [told(ConnectFailure("cut")), NotSupported("exists but has no supported versions")])
+def test_a_connection_that_cannot_be_made_is_made_again(project, failure):
+    moves.carry_out(connecting(project, failure), MOVE, project.clock.now + 100, print)
+    assert project.owners()[0] == "newidr"
+
+
+def test_credentials_that_are_wrong_are_not_tried_again(project):
+    with pytest.raises(IdrError, match="doesn't answer"):
+        moves.carry_out(connecting(project, told(Unauthorized("no"))), MOVE, project.clock.now + 100, print)
+    assert project.owners()[0] == "idr" and not project.neutron.calls

@@ -10,12 +10,12 @@ import json
 import os
 import re
 import subprocess
-import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 from idr.at_master import returned
+from idr.checkout import CHECKOUT
 from idr.errors import IdrError, Refused
 
 PLACE = "~/.local/state/idr/release"
@@ -42,7 +42,7 @@ def run(new, words, tell, command=None, place=None):
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        begun = _begun(folder, lock, words, command or Path(sys.executable).with_name("salt-run"))
+        begun = _begun(folder, lock, words, command or CHECKOUT / ".venv/bin/salt-run")
     finally:
         os.close(lock)  # the deed has it, too
     if begun["words"] != words:

@@ -11,12 +11,15 @@ from idr.errors import IdrError, Refused
 from idr.release import checking, draining, moves, record, seen, smoke, switching
 
 ANSWER = 5  # seconds for one question of whether there's an answer
-UNDRAINED, FAILING = "undrained", "failing"
+FAILING = "failing"
 
 
 @dataclass(frozen=True)
 class Coming:
-    """A move that would be done. CHECKED are lines of what was looked at, LOST of what is lost by it."""
+    """
+    A move that would be done by those STEPS. PASSED and PROBLEMS are lines of what was looked at, LOST of what is lost
+    by it; COMMIT is what the environment has that is to be the public's.
+    """
 
     now: seen.Seen
     move: record.Move
@@ -61,7 +64,7 @@ def coming_switch(new, production, even_if, folders, tell):
     """
     now = look(new)
     move = switching.of_switch(now, new, production, who())
-    others = tuple(it for it in even_if if it != UNDRAINED)
+    others = tuple(it for it in even_if if it != switching.UNDRAINED)
     checked = checking.check(new, move.source, address=now.public.ip, even_if=others, folders=folders, tell=tell)
     steps = tuple(str(step) for step in moves.left(now, move))
     return Coming(
@@ -112,7 +115,9 @@ def begin(coming, limits, minutes, even_if, broken, typed, folders, tell):
     means = _means(move, minutes, folders, tell)
     with switching.both_locks(means.fresh, move, move.kind, broken, typed) as held:
         now = seen.look(means.fresh())
-        if now.moving or now.holder(now.public) != move.source or now.holder(now.named(move.spare)) != move.target:
+        spare = now.named(move.spare)
+        as_before = now.holder(now.public) == move.source and spare and now.holder(spare) == move.target
+        if now.moving or not as_before:
             raise Refused([f"the addresses are otherwise by now: salt-run release.status {switching.new_of(move)}"])
         tell(f"{move.kind} from {move.source} to {move.target}: {now.public.ip} to {now.proxy(move.target).name}")
         checks = len(coming.passed) or None

@@ -23,6 +23,7 @@ BETWEEN = 3  # seconds between them: the network may take a moment
 POLL = 2  # seconds between two questions of the bake time
 SILENT = 3  # questions without an answer in a row, and it's over
 PATIENCE = 60  # seconds for what is written down, and for locks to be given back
+UNDRAINED = "undrained"  # is said where users who can't be told and drained don't matter
 STOPPED = "stopped in the middle; what was moved stays where it is"
 
 
@@ -196,16 +197,17 @@ def begin(means, move, limits, checks=None, commit=None, even_if=()):
 
     checks:   how many were passed before
     commit:   of the environment that is to be the public's
-    even_if:  ``undrained`` where users who can't be told and drained don't matter
+    even_if:  ``UNDRAINED`` may be in it
 
     Refused, with nothing changed, where Jupyter's users can't be drained. Everything else that fails is undone.
     """
     try:
         means.drain(move.source)
     except (IdrError, *ERRORS) as error:
-        if "undrained" not in even_if:
-            more = "To go on all the same: even_if=undrained"
-            raise Refused([f"users can't be drained: {_line(error)}. {more}"]) from error
+        if UNDRAINED not in even_if:
+            more = f"To go on all the same: even_if={UNDRAINED}"
+            problem = f"users can't be drained: {_line(error)}. {more}"
+            raise Refused([problem, *_undrained(means, move.source)]) from error  # they may have been told
         means.tell(f"users weren't drained: {_line(error)}")
     try:
         _put(means, record.moving_tag(move), time.monotonic() + limits.limit)
@@ -225,8 +227,9 @@ def go_on(means, move, limits, checks=None, commit=None):
     means.allowed(now)
     entry = next((it for it in now.history if (it.kind, it.began) == (move.kind, move.began)), None)
     if entry and not moves.left(now, move.back if entry.end == record.UNDONE else move):
+        notes = _undrained(means, move.source if entry.end == record.UNDONE else move.target)
         _end(means, move, entry)
-        return Done(entry)
+        return Done(entry, (), tuple(notes))
     if move.is_undone:
         return undo(means, move, ["it was on its way back"], limits, checks)
     watch, began = Watch(lambda: means.answers(now.public.ip)), time.monotonic()
@@ -242,8 +245,9 @@ def go_on(means, move, limits, checks=None, commit=None):
     if why:
         means.tell(f"{move.target} stays the public's: {move.source} doesn't answer at all")
     moved = _moved(move, end, watch, began, checks, commit)
+    notes = _undrained(means, move.target)
     _end(means, move, moved)
-    return Done(moved, tuple(why), tuple(_undrained(means, move.target)))
+    return Done(moved, tuple(why), tuple(notes))
 
 
 def undo(means, move, why, limits, checks=None, watch=None, began=None):
@@ -271,9 +275,10 @@ def undo(means, move, why, limits, checks=None, watch=None, began=None):
         more = getattr(error, "problems", None) or [_line(error)]
         raise Refused([*why, *(f"going back: {line}" for line in more), f"to go on with it: {how}"], STOPPED) from error
     moved = _moved(move, record.UNDONE, watch, began, checks, None)
+    notes = _undrained(means, move.source)
     _end(means, move, moved)
-    told_ = [f"{move.source} has {public.ip} again, and: {line}" for line in problems]
-    return Done(moved, tuple([*why, *told_]), tuple(_undrained(means, move.source)))
+    wrong = [f"{move.source} has {public.ip} again, and: {line}" for line in problems]
+    return Done(moved, (*why, *wrong), tuple(notes))
 
 
 def _forward(means, move, ip, until, bake, watch):
@@ -346,7 +351,12 @@ def _end(means, move, moved):
         for tag in sorted(record.of_move(now.public.tags)):  # that it's on its way back goes first
             record.take(cloud, record.ADDRESSES, now.public.id, tag)
 
-    moves.again(end, time.monotonic() + PATIENCE, f"the end of the {move.kind}")
+    try:
+        moves.again(end, time.monotonic() + PATIENCE, "writing that")
+    except (moves.OverLimit, *ERRORS) as error:
+        how = f"salt-run release.resume {new_of(move)} apply=True"
+        said = f"the {move.kind} from {move.source} to {move.target} is {moved.end}, which isn't written down"
+        raise Refused([f"{said}: {_line(error)}", f"to go on with it: {how}"], STOPPED) from error
     means.tell(f"{moved.end}: {moved.kind} from {moved.source} to {moved.target}")
 
 

@@ -156,6 +156,7 @@ def test_users_who_cannot_be_told_are_no_reason_only_where_that_is_said(project)
         switch(project)
     [problem] = refused.value.problems
     assert problem.endswith("even_if=undrained") and "no answer" in problem
+    assert project.did == ["undrain idr"]  # they may have been told
     assert project.now().addresses == before.addresses and is_at_rest(project) == AT_OLD
 
     assert switch(project, even_if=("undrained",)).moved.end == "confirmed"
@@ -178,6 +179,24 @@ def test_an_api_that_is_away_leaves_what_is_moved_and_says_how_to_go_on(project,
     holder = project.now().records["idr"].holders[0].holder  # it couldn't be given back either
     resume(project, back=True, broken=holder)
     assert is_at_rest(project) == AT_OLD
+
+
+def test_what_cannot_be_written_down_is_told_with_how_to_go_on(project, monkeypatch):
+    whole = switching._undrained
+
+    def away(*given):
+        project.neutron.spoiled = dict.fromkeys(range(100_000), 503)
+        return whole(*given)
+
+    monkeypatch.setattr(switching, "_undrained", away)
+    with pytest.raises(Refused) as refused:
+        switch(project)
+    assert "is confirmed, which isn't written down" in refused.value.problems[0]
+    assert refused.value.problems[1].endswith("salt-run release.resume newidr apply=True")
+    monkeypatch.setattr(switching, "_undrained", whole)
+    project.neutron.spoiled = {}
+    resume(project, broken=project.now().records["idr"].holders[0].holder)
+    assert is_at_rest(project) == AT_NEW and [it.end for it in project.now().history] == ["confirmed"]
 
 
 REFUSED = {

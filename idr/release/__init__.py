@@ -1,0 +1,1 @@
+"""Releases: another environment prepared, checked, and given the production address."""

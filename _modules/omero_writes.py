@@ -17,14 +17,14 @@ __virtualname__ = "omero"
 
 STAMP = "%Y%m%dT%H%M%SZ"
 QUERY = 300  # seconds for the database, whose events nobody has indexed by time
-# Events are made for calls that change nothing, too; their log has a row for each object that was changed. OMERO writes
-# times without their zone: its servers keep UTC.
+# Events are made for calls that change nothing, too; their log has a row for each object that was changed, and others
+# by which OMERO tells its indexers what to look at. Times are without their zone: OMERO's servers keep UTC.
 ROWS = """
     select e.omename as by, substring(l.entitytype from '[^.]*$') as kind, lower(l.action) as action,
            count(*) as count, max(v.time)::timestamp(0) as newest
     from eventlog l join event v on v.id = l.event join eventtype t on t.id = v.type
          join experimenter e on e.id = v.experimenter
-    where v.time >= timezone('utc', to_timestamp({moment})) and l.action in ('INSERT', 'UPDATE', 'DELETE')
+    where v.time >= timezone('utc', to_timestamp({moment})) and l.action not in ('REINDEX', 'PIXELDATA')
       and t.value not in ('Bootstrap', 'Sessions')
       and l.entitytype not in ('ome.model.meta.Session', 'ome.model.meta.Event', 'ome.model.meta.EventLog',
                                'ome.model.meta.Node')

@@ -6,7 +6,7 @@ from idr import at_master, table
 from idr.asking import asking
 from idr.door import door, milestones
 from idr.errors import Refused
-from idr.release import checking, seen
+from idr.release import asked, checking
 from idr.site import folder_of
 
 __load__ = ["check", "seen_", "writes"]
@@ -14,7 +14,7 @@ __func_alias__ = {"seen_": "seen"}
 
 
 @door
-def check(new, old=None, production=None, set=None, even_if=None, site=None, old_site=None, **kwargs):
+def check(new, old=None, production=None, set=None, even_if=None, site=None, **kwargs):
     """
     Find everything that keeps an environment from becoming the public's: every guard, all at once, each with what to
     do about it.
@@ -24,8 +24,7 @@ def check(new, old=None, production=None, set=None, even_if=None, site=None, old
     production:  the production address, as you know it, e.g. ``198.51.100.10``: refused where it's another
     set:         the id of the backup set that it was made from, where no record says it
     even_if:     ``writes`` to let it pass although the old one was written to since, which is lost then
-    site:        your directory for the new environment, absolute; ``~/.config/idr/<env>`` unless given
-    old_site:    the same of the old one
+    site:        where the operator's directories of both environments are, absolute; ``~/.config/idr`` unless given
 
     From a checkout with ``clouds.yaml`` and SSH. Changes nothing; the exit code is 1 with every problem. Ports are
     tried, and pages asked, from here through the new one's own address, under the public name. What's expected of the
@@ -45,7 +44,7 @@ def check(new, old=None, production=None, set=None, even_if=None, site=None, old
         address=production,
         set_=set,
         even_if=str(even_if).split(",") if even_if else (),
-        folders=lambda name: folder_of(name, site if name == new else old_site),
+        folders=_folders(site),
         tell=milestones(__opts__, "release/check"),
     )
     told = {
@@ -73,7 +72,7 @@ def seen_(env, site=None, **kwargs):
     as they are, that ``release.check`` judges.
 
     env:   the environment's name
-    site:  your directory for it, absolute; ``~/.config/idr/<env>`` unless given
+    site:  the operator's directory for it, absolute; ``~/.config/idr/<env>`` unless given
 
     On the environment's master, or from a checkout and over SSH. Changes nothing.
 
@@ -87,7 +86,7 @@ def seen_(env, site=None, **kwargs):
         return at_master.answer(env, folder_of(env, site), ["release.seen", env])
     environment = _ours(env)
     with asking(__opts__) as ask:
-        return {"result": True, "comment": f"{env} as its servers tell it", "seen": seen.health(ask, environment)}
+        return {"result": True, "comment": f"{env} as its servers tell it", "seen": asked.health(ask, environment)}
 
 
 @door
@@ -98,7 +97,7 @@ def writes(env, since, site=None, **kwargs):
 
     env:    the environment's name
     since:  the moment, in UTC, as in the ids of backup sets: ``20261125T030000Z``
-    site:   your directory for it, absolute; ``~/.config/idr/<env>`` unless given
+    site:   the operator's directory for it, absolute; ``~/.config/idr/<env>`` unless given
 
     On the environment's master, or from a checkout and over SSH. Changes nothing.
 
@@ -109,12 +108,12 @@ def writes(env, since, site=None, **kwargs):
         salt-run --out=json release.writes idr since=20261125T030000Z
     """
     if __opts__.get("idr_environment") is None:
-        return at_master.answer(env, folder_of(env, site), ["release.writes", env, f"since={since}"], seen.WRITES)
+        return at_master.answer(env, folder_of(env, site), ["release.writes", env, f"since={since}"], asked.WRITES)
     environment = _ours(env)
     with asking(__opts__) as ask:
-        answers = seen.writes(ask, environment, since)
-    asked = seen.of_production(environment)
-    return {"result": True, "comment": f"written to {env} since {since}", "asked": asked, "writes": answers}
+        answers = asked.writes(ask, environment, since)
+    servers = asked.of_production(environment)
+    return {"result": True, "comment": f"written to {env} since {since}", "asked": servers, "writes": answers}
 
 
 def _ours(env):
@@ -128,3 +127,8 @@ def _has_to_be_at_a_seat(function, *words):
     if here:
         typed = shlex.join(["salt-run", f"release.{function}", *words])
         raise Refused([f"this is the master of {here}, which reaches no other environment: at a checkout, {typed}"])
+
+
+def _folders(site):
+    """What gives an operator's directory of an environment."""
+    return lambda env: folder_of(env, f"{site}/{env}" if site else None)

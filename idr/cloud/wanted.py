@@ -108,7 +108,8 @@ class _Reader:
         own = f"pillar/environments/{environment}.sls"
         defaults = self.file(checkout / DEFAULTS, DEFAULTS)
         of_site = self.file(release, release) if release and release.exists() else {}
-        self.problems += [f"{release}: {key}: unknown" for key in of_site if key not in expectations.KEYS]
+        known = f"known are {', '.join(expectations.KEYS)}"
+        self.problems += [f"{release}: {key}: unknown; {known}" for key in of_site if key not in expectations.KEYS]
         self.layers = [  # the last word first; (how its keys are shown, what it says)
             ("{key}=", {key: value for key, value in given.items() if value is not None}),
             (f"{release}: {{key}}", of_site),

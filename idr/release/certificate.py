@@ -4,6 +4,7 @@ import socket
 import ssl
 from datetime import UTC, datetime
 
+from idr.errors import IdrError
 from idr.release.expectations import IN_SITE, SELF_SIGNED
 
 SECONDS = 20
@@ -15,6 +16,8 @@ def problems(public_name, address, environment, expectations, folder, now):
 
     expectations:  which say what it's checked against (``ca``), and for how many days it has to be valid yet
     folder:        the site's directory, for its ``ca.pem``
+
+    An IdrError where that can't be used.
     """
     name = f"the certificate of {environment} at {address}"
     renew = f"put the right pair into {folder / 'tls'} and salt-run environment.update {environment} apply=True"
@@ -43,9 +46,13 @@ def _shown(public_name, address, context):
 def _context(trusted_by, folder, public_name, address):
     if trusted_by == SELF_SIGNED:
         return _trusting(_presented(public_name, address))
-    if trusted_by == IN_SITE:
+    if trusted_by != IN_SITE:
+        return ssl.create_default_context()
+    try:
         return ssl.create_default_context(cafile=folder / IN_SITE)
-    return ssl.create_default_context()
+    except OSError as error:
+        what = f"{folder / IN_SITE}, by which release_ca has certificates checked"
+        raise IdrError(f"{what}, can't be used: {error.strerror or error}") from error
 
 
 def _trusting(certificate):

@@ -15,9 +15,9 @@ from idr.backup import project as backups
 from idr.backup.project import Project
 from idr.cloud import live, wanted
 from idr.cloud.connection import ERRORS, connect, told
+from idr.cloud.destroying import base
 from idr.errors import IdrError, Refused
-from idr.release import certificate, guards, ports, seen, smoke
-from idr.release.origin import release_of
+from idr.release import asked, certificate, guards, ports, record, smoke
 
 WRITES = "writes"
 STAMP = "%Y%m%dT%H%M%SZ"  # of a moment, as in the ids of backup sets
@@ -92,16 +92,12 @@ def check(new, old=None, *, address=None, set_=None, even_if=(), folders, tell):
     with ThreadPoolExecutor(AT_ONCE) as pool:
         shown = pool.submit(show.show, new, True, folders(new), tell)
         written = pool.submit(_written, meant)
-        begun = _begun(pool, meant, shown)
-        allowed = WRITES in even_if
-        begun[f"nothing was written to {meant.old} since{', or it was allowed' if allowed else ''}"] = pool.submit(
-            lambda: [] if allowed and meant.set else guards.of_writes(meant.old, meant.set, *written.result())
-        )
+        begun = _begun(pool, meant, shown) | _of_writes(pool, meant, written, WRITES in even_if)
         passed, problems = _judged(begun, tell)
-    lines = _result(written, ([], []))[0]
-    shown = _result(shown, {})
+    writes, _ = _result(written, ((), ()))
+    commit = _result(shown, {}).get("commit")
     seconds = round(time.monotonic() - began, 1)
-    return Checked(new, meant.old, passed, problems, seconds, shown.get("commit"), tuple(lines))
+    return Checked(new, meant.old, passed, problems, seconds, commit, tuple(writes))
 
 
 def writes_since(environment, moment, folder):
@@ -115,13 +111,14 @@ def writes_since(environment, moment, folder):
     An IdrError where its master can't be asked.
     """
     words = ["release.writes", environment, f"since={moment.astimezone(UTC):{STAMP}}"]
-    answer = _of_master(environment, folder, words, seen.WRITES)
+    answer = _of_master(environment, folder, words, asked.WRITES)
     return guards.writes(answer["writes"], answer["asked"])
 
 
 def _meant(project, new, old, address, set_, folders):
-    made_of = release_of(project.facts, new)
-    old = old or (made_of and made_of.old) or guards.live_one(project.facts)
+    group = base(project.facts, new)
+    made_of = group and record.release_of(group.what["tags"])
+    old = old or (made_of and made_of.source) or guards.live_one(project.facts)
     problems = [
         f"{it}: no such environment in the cloud {project.facts.cloud}: salt-run environment.list"
         for it in (new, old)
@@ -175,6 +172,14 @@ def _begun(pool, meant, shown):
     return {line: pool.submit(look) for line, look in looks.items()}
 
 
+def _of_writes(pool, meant, written, are_allowed):
+    """The guard of writes to OLD, which the caller may have allowed; it has to be known of them all the same."""
+    if are_allowed:
+        return {f"what was written to {meant.old} since may be lost": pool.submit(lambda: written.result() and [])}
+    line = f"nothing was written to {meant.old} since"
+    return {line: pool.submit(lambda: guards.of_writes(meant.old, meant.set, *written.result()))}
+
+
 def _judged(begun, tell):
     """What passed and what didn't, ``(lines, lines)``. What keeps several guards from looking is said once."""
     passed, problems = [], []
@@ -197,8 +202,9 @@ def _result(job, otherwise):
 
 
 def _written(meant):
-    if meant.set is None:
-        return [], []  # the guard of the set tells it
+    problems = guards.origin(meant.new, meant.old, meant.set)
+    if problems:
+        raise Refused(problems)
     return writes_since(meant.old, guards.taken(meant.project, meant.set), meant.folders(meant.old))
 
 

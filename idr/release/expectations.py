@@ -42,7 +42,7 @@ def parse(reader):
     The ``Expectations`` of what a reader of pillar (idr/cloud/wanted.py) has; mistakes become its problems.
     """
     numbers = {key: _number(reader, key) for key in NUMBERS}
-    ca = reader.value("release_ca") or ""
+    ca = reader.value("release_ca")
     if ca not in TRUSTED_BY:
         reader.wrong("release_ca", f"has to be '', {SELF_SIGNED} or {IN_SITE}, not {ca!r}")
     found = {key: _entries(reader, key) for key in MAPPINGS}

@@ -183,7 +183,7 @@ def taken(project, set_):
 def at_rest(project, new, old):
     """No run is on either environment, and none that was is unfinished on NEW."""
     found = [
-        f"{project.held[it]}: wait for its end, or if it's dead, the same command again tells how its lock is broken"
+        f"{project.held[it]}: wait for its end. Is that run dead? Its command, typed again, tells how its lock is broken"
         for it in (new, old)
         if it in project.held
     ]

@@ -102,8 +102,8 @@ def check(new, old=None, *, address=None, set_=None, even_if=(), folders, tell):
 
 def writes_since(environment, moment, folder):
     """
-    What was written to an environment's OMERO and its files since a moment, a line for each kind, and what of it can't
-    be known: ``(lines, unknown)``.
+    What was written to an environment's OMERO and its files since a moment, a line for each kind, and who couldn't tell
+    it: ``(lines, unknown)``.
 
     moment:  a datetime with its zone
     folder:  the operator's site directory
@@ -173,9 +173,9 @@ def _begun(pool, meant, shown):
 
 
 def _of_writes(pool, meant, written, are_allowed):
-    """The guard of writes to OLD, which the caller may have allowed; it has to be known of them all the same."""
+    """The guard of writes to OLD, which the caller may have allowed; they have to be known all the same."""
     if are_allowed:
-        return {f"what was written to {meant.old} since may be lost": pool.submit(lambda: written.result() and [])}
+        return {f"what was written to {meant.old} since may be lost": pool.submit(lambda: written.result()[1])}
     line = f"nothing was written to {meant.old} since"
     return {line: pool.submit(lambda: guards.of_writes(meant.old, meant.set, *written.result()))}
 

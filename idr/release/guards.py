@@ -79,7 +79,7 @@ def schema(new, old, seen, seen_old):
 
 def _schema(seen):
     """The version and patch of a database, and why it isn't known: ``(text, why)``."""
-    [answer] = seen["schema"].values()
+    answer = next(iter(seen["schema"].values()), None)
     return (answer[0]["schema"], "") if isinstance(answer, list) and answer else ("", reason(answer))
 
 
@@ -183,7 +183,7 @@ def taken(project, set_):
 def at_rest(project, new, old):
     """No run is on either environment, and none that was is unfinished on NEW."""
     found = [
-        f"{project.held[it]}: wait for its end. Is that run dead? Its command, typed again, tells how its lock is broken"
+        f"{project.held[it]}: wait for its end. Is it dead? Its command, typed again, tells how its lock is broken"
         for it in (new, old)
         if it in project.held
     ]
@@ -210,7 +210,7 @@ def idle(environment, seen):
 
 def writes(answers, first):
     """
-    What was written, a line for each kind, and what of it isn't known: ``(lines, unknown)``.
+    What was written, a line for each kind, and who couldn't tell it: ``(lines, unknown)``.
 
     answers:  what each OMERO said to ``omero.writes_since``
     first:    the ids of those asked, the first of which tells of the database that they share
@@ -226,13 +226,12 @@ def writes(answers, first):
             f"{it['count']} × {it['kind']} {it['action']}, the last at {it['newest']} UTC, by {it['by']}" for it in rows
         ]
         lines += [
-            f"{it['count']} files in {id_}:{it['kind']}, {it['bytes']} bytes, the last at {it['newest']} UTC, "
+            f"{it['count']} × file in {id_}:{it['kind']}, {it['bytes']} bytes, the last at {it['newest']} UTC, "
             f"by {it['by']}"
             for it in answer["files"]
         ]
         if not answer["complete"]:
-            again = f"salt {id_} omero.writes_since … limit=…"
-            unknown.append(f"{id_}: its files couldn't all be looked at in time, and may have been written to: {again}")
+            lines.append(f"perhaps more files in {id_}:/data, which couldn't all be looked at in time")
     return lines, unknown
 
 

@@ -257,7 +257,7 @@ BROKEN = {
         [
             f"written to idr since {SET.id}: 12 × MapAnnotation insert, the last at 2026-11-25T04:10:00 UTC, by ada: "
             "prepare it anew of a set of now, or if it may be lost, say so: even_if=writes",
-            f"written to idr since {SET.id}: 2 files in idr-omero:/data/OMERO/Files, 99 bytes, the last at "
+            f"written to idr since {SET.id}: 2 × file in idr-omero:/data/OMERO/Files, 99 bytes, the last at "
             "2026-11-25T04:11:00 UTC, by root: prepare it anew of a set of now, or if it may be lost, say so: "
             "even_if=writes",
         ],
@@ -392,7 +392,7 @@ MORE = {
     "no DNS": (no_dns, ["DNS doesn't say where idr.example.org leads to (no answer in 5 s)"]),
     "no tagged address": (untagged, ["no floating IP carries the tag idr-production, and exactly one has to"]),
     "no record of the set": (no_set, ["newidr: no record says of which set of idr it was made"]),
-    "files that weren't all looked at": (not_all_files, ["idr-omero: its files couldn't all be looked at in time"]),
+    "files that weren't all looked at": (not_all_files, [": perhaps more files in idr-omero:/data, which couldn't"]),
     "a master without this runner": (old_code, ["idr: its master has no release.seen yet: salt-run environment"]),
     "pillar that can't be meant": (mistaken, ["/sites/newidr/release.sls: release_hits: has to be a mapping, not 7"]),
 }
@@ -421,6 +421,15 @@ def test_writes_that_may_be_lost_are_told_all_the_same(world):
 
     assert found.problems == () and len(found.writes) == 2
     assert "what was written to idr since may be lost" in found.passed
+
+
+@pytest.mark.parametrize("answers", [{}, {"idr-omero": "Database idr on 192.168.1.12: no route"}])
+def test_a_server_that_doesnt_tell_is_no_excuse_whatever_may_be_lost(world, answers):
+    world.written["writes"] = answers
+
+    [line] = check(even_if=("writes",)).problems
+
+    assert line.startswith("idr-omero: what was written isn't known: ") and check().problems == (line,)
 
 
 def test_that_writes_may_be_lost_doesnt_say_that_nobody_looks(world):

@@ -6,6 +6,7 @@ and NEW's address as visitors would.
 """
 
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -50,7 +51,7 @@ class _Meant:
     public_name: str
     named: str | None  # the production address, as the caller knows it
     set: str | None
-    folders: object
+    folders: Callable  # a name: that environment's site directory
 
     @property
     def at(self):

@@ -30,15 +30,16 @@ def has_to_be_of(opts, environment, otherwise):
         raise Refused([f"{environment}: {where}; {otherwise}"])
 
 
-def answer(name, folder, words):
+def answer(name, folder, words, seconds=LOOK):
     """
     What a runner of an environment's master returns that only looks.
 
-    folder:  the operator's site directory
-    words:   the runner and its arguments
+    folder:   the operator's site directory
+    words:    the runner and its arguments
+    seconds:  that it may take
     """
     with reached(name, folder) as (ssh, proxy):
-        text = ssh.do(proxy, "answer", {"words": words}, seconds=LOOK)
+        text = ssh.do(proxy, "answer", {"words": words}, seconds=seconds)
     return returned(text, f"on {proxy.id}: salt-run {' '.join(words)}")
 
 

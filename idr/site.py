@@ -22,7 +22,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from idr.errors import Refused
 
 PILLAR = "/etc/idr/pillar"
-KNOWN = ("site.sls", "environment.sls", "tls", "oauth_client_secret", "known_hosts", "copies")
+KNOWN = (
+    "site.sls", "environment.sls", "tls", "oauth_client_secret", "known_hosts", "copies", "release.sls", "ca.pem",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from lab import archives, base, check, downloads, hosts, machines, network, seat, topology
 from lab.cloud import control
 from lab.cloud.config import clouds_yaml
-from lab.settings import PUBLIC_ADDRESS, STATE
+from lab.settings import PUBLIC_ADDRESS, PUBLIC_NAME, STATE
 from lab.shell import LabError, run
 
 # What the lab has otherwise than production, besides where archives are: a clock that isn't its own, and sizes for
@@ -27,6 +27,17 @@ ANALYSIS = {
         "limits": {"memory": "1G", "cpus": 1},
     },
     "nginx": {"jupyter": {"enabled": True}},
+}
+# What a release asks of it: its own pages and images, and the certificate that its proxy made itself.
+RELEASE = {
+    "release_ca": "self-signed",
+    "release_texts": {
+        "/": "<title>IDR: Image Data Resource",
+        "/about/": "<title>IDR: Image Data Resource",
+        "/about/experiments.html": None,
+    },
+    "release_images": {"/webclient/render_image/2850181/10/0/": None, "/webgateway/render_image/1/0/0/": 50001},
+    "release_counts": {"/mapr/api/organism/count/?query=true&value=%20": None},
 }
 READY = """
 The IDR of this lab is at https://{public}/ on the lab's outside network. Try:
@@ -150,6 +161,8 @@ def _give_seat(here):
     began = time.monotonic()
     seat.give_key()
     seat.give_ssh_user()
+    seat.give_name(PUBLIC_NAME, PUBLIC_ADDRESS)
+    seat.give_release(here.environment, RELEASE)
     commit, is_all = seat.give_checkout()
     seat.give_venv()
     if here.servers:

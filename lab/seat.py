@@ -69,6 +69,12 @@ def _host_keys(servers):
                    for server in servers for kind, key in firstboot.host_keys(server / "upper"))
 
 
+def give_name(name, address):
+    """Have the seat know where a name leads to, as DNS says it elsewhere."""
+    entry = f"{address} {name}"
+    hosts.run_in(DIRECTORY, "sh", "-ec", f"grep -qxF '{entry}' /etc/hosts || echo '{entry}' >> /etc/hosts")
+
+
 def give_cloud(clouds_yaml):
     """Give the operator the credentials of a cloud: the text of a clouds.yaml."""
     hosts.run_in(DIRECTORY, "install", "-d", "-o", USER, "-g", USER, "-m", "700", f"{HOME}/.config/openstack")
@@ -111,6 +117,14 @@ def give_site(environment, values):
 
     _write_site(environment, "site.sls",
                 "# What the lab has otherwise than production; nothing else differs.\n" + yaml.safe_dump(values))
+
+
+def give_release(environment, expected):
+    """Write what a release is to ask of the site: EXPECTED is what differs from production."""
+    import yaml
+
+    _write_site(environment, "release.sls",
+                "# What the lab's IDR shows otherwise than the IDR does.\n" + yaml.safe_dump(expected))
 
 
 def _write_site(environment, name, text):

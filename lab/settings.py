@@ -17,4 +17,5 @@ VOLUMES = STATE / "volumes"
 DOWNLOADS = CACHE / "downloads"
 
 PUBLIC_ADDRESS = "198.51.100.10"
+PUBLIC_NAME = "idr.example.org"  # no DNS has it: the seat knows where it leads to
 SEAT = "seat"

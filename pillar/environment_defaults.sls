@@ -39,6 +39,28 @@ backup_hours: [3]
 # verified ones. What stays whatever these say (pins, the newest good, …) is in docs/backups.md.
 backup_keep: {hourly: 0, daily: 7, weekly: 4, monthly: 6, yearly: 2, verified: 3}
 
+# What `release.check` asks of an environment before it may be the public's, through its own address under public_name. A
+# site's `release.sls`, in its directory beside site.sls, is laid over these as an environment's own file is.
+release_set_hours: 28                   # how old the newest quiesced backup set of the live one may be
+release_certificate_days: 14            # for which the certificate has to be valid yet
+release_ca: ''                          # what it's checked against: '' what your machine trusts; ca.pem, of the site's
+                                        # directory; self-signed, the one that the proxy made itself
+release_redirects:                      # a path, and where it leads
+  /about: /about/
+release_texts:                          # a page, and what is in it
+  /: The Image Data Resource (IDR) is a public repository
+  /about/: The IDR makes datasets that have never previously been
+  /about/experiments.html: When submitting data to the IDR, you
+release_images:                         # a JPEG that is rendered for the check, and its least bytes
+  /webclient/render_image/2850181/10/0/: 50001
+release_hits:                           # pages that are stored by the first request: the second is a HIT
+  /api/v0/: true
+release_counts:                         # numbers of a page's JSON, also not to be lower than the live one's
+  # organisms whose names are of two words: without wildcards, OMERO.mapr counts only what is asked for
+  /mapr/api/organism/count/?query=true&value=%20: {at: experimenter.childCount, least: 6}
+  /api/v0/m/screens/?limit=1: {at: meta.totalCount, least: 1}
+  /api/v0/m/projects/?limit=1: {at: meta.totalCount, least: 1}
+
 # A server is <side>-<role>, or <side>-<role><number> where there are more. Roles: proxy (one, for both sides), omero,
 # database, dockermanager (analysis side), management (production side; gets what every server gets, and no volume).
 # A volume's name is that of its server without the environment, and its use: a second OMERO is

@@ -18,15 +18,17 @@ from idr.checkout import CHECKOUT
 from idr.cloud.model import Wanted, WantedNetwork, WantedServer, WantedVolume
 from idr.cloud.networks import REST, SERVERS
 from idr.errors import Refused
+from idr.release import expectations
 
 DEFAULTS = "pillar/environment_defaults.sls"
+RELEASE = "release.sls"  # in a site's directory
 FLAVOURS = ("vm_flavour", "vm_flavour_large", "vm_flavour_medium")
 NAMES = ("idr_deployment_cloud", "public_name", "vm_image", *FLAVOURS)  # texts that have to be there
 MAY_BE_EMPTY = ("idr_network_external", "idr_volume_type", "idr_availability_zone", "sources", "address")
 SUBNETS = ("idr_environment_idr_subnet", "idr_environment_analysis_subnet")
 SMALLEST = 64  # addresses of a subnet
 LISTS = ("idr_keypair_keys", "dns_nameservers")
-IN_FILES = ("servers", "backup_keep", "backup_hours")  # alone
+IN_FILES = ("servers", "backup_keep", "backup_hours", *expectations.KEYS)  # alone
 BLANK = ("", "blank")
 KEY = re.compile(r"(ssh|ecdsa|sk)-[\w@.-]+ [A-Za-z0-9+/]+=*( .*)?")
 
@@ -84,15 +86,33 @@ def backup_hours(environment, checkout=CHECKOUT):
     return hours
 
 
+def release_expectations(environment, folder, checkout=CHECKOUT):
+    """
+    What a release asks of an environment, an ``Expectations``. Refused with every problem.
+
+    folder:  the operator's site directory, whose ``release.sls``, of such keys alone, has the last word
+    """
+    own = Path(folder) / RELEASE
+    reader = _Reader(environment, {}, Path(checkout), Path.home(), own)
+    found = expectations.parse(reader)
+    if reader.problems:
+        raise Refused(reader.problems)
+    return found
+
+
 class _Reader:
-    def __init__(self, environment, given, checkout, home):
+    def __init__(self, environment, given, checkout, home, release=None):
         self.environment = environment = str(environment)  # YAML makes a number of `2026`
         self.home = home
         self.problems = []
         own = f"pillar/environments/{environment}.sls"
         defaults = self.file(checkout / DEFAULTS, DEFAULTS)
+        of_site = self.file(release, release) if release and release.exists() else {}
+        known = f"known are {', '.join(expectations.KEYS)}"
+        self.problems += [f"{release}: {key}: unknown; {known}" for key in of_site if key not in expectations.KEYS]
         self.layers = [  # the last word first; (how its keys are shown, what it says)
             ("{key}=", {key: value for key, value in given.items() if value is not None}),
+            (f"{release}: {{key}}", of_site),
             (own + ": {key}", self.file(checkout / own, own) if (checkout / own).exists() else {}),
             (DEFAULTS + ": {key}", defaults),
         ]
@@ -123,7 +143,7 @@ class _Reader:
 
     def cloud(self):
         """Where nothing but the default says it, the variable that the SDK and its command know goes first."""
-        said = any("idr_deployment_cloud" in layer for _, layer in self.layers[:2])
+        said = any("idr_deployment_cloud" in layer for _, layer in self.layers[:-1])
         return (not said and os.environ.get("OS_CLOUD")) or self.value("idr_deployment_cloud")
 
     def wanted(self):
@@ -144,6 +164,7 @@ class _Reader:
             self.text(key, empty=key in MAY_BE_EMPTY)
         self.backup_keep()
         self.backup_hours()
+        expectations.parse(self)
         if self.value("idr_environment_idr") not in (None, self.environment):
             self.wrong("idr_environment_idr", f"has to be {self.environment}, as it's asked for")
         return Wanted(

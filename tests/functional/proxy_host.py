@@ -11,6 +11,7 @@ import ctypes
 import gzip
 import http.client
 import http.server
+import importlib
 import multiprocessing
 import os
 import signal
@@ -82,9 +83,13 @@ class Asked:
 
 @dataclass
 class Behaviour:
-    """How OMERO.web answers: `version` is in every body, so that stale and fresh differ."""
+    """
+    How OMERO.web answers: `version` is in every body, so that stale and fresh differ, but of paths that begin with one
+    of `bodies`.
+    """
 
     version: int = 1
+    bodies: dict[str, bytes] = field(default_factory=dict)
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     delay: float = 0
@@ -117,6 +122,7 @@ class _Backend(http.server.BaseHTTPRequestHandler):
             self.server.busy -= 1
         who = self.headers.get("Cookie") or self.headers.get("Authorization") or "the public"
         body = f"version {behaviour.version} of {target} for {who} at {self.headers['Host']}".encode()
+        body = next((its for path, its in behaviour.bodies.items() if target.startswith(path)), body)
         self.send_response(behaviour.status)
         if "gzip" in self.headers.get("Accept-Encoding", ""):
             body = gzip.compress(body)
@@ -214,6 +220,10 @@ class _Inside:
             return self._minion.cmd(function, *args, **kwargs)
         except salt.exceptions.CommandExecutionError as error:
             return f"ERROR: {error}"
+
+    def call(self, module, function, *args, **kwargs):
+        """What a function of the project returns that runs on this host, asking by its network."""
+        return getattr(importlib.import_module(module), function)(*args, **kwargs)
 
     def killed_at(self, step, below, function, *args, **kwargs):
         """

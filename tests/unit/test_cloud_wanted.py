@@ -8,6 +8,7 @@ import yaml
 from idr.cloud import planning, wanted
 from idr.cloud.model import Thing
 from idr.errors import Refused
+from idr.release.expectations import Count
 from tests import clouds
 from tests.clouds import KEY
 from tests.tables import REPO, cases
@@ -181,6 +182,46 @@ def test_rules_of_backups_that_are_wrong_are_refused(place):
         wanted.backup_keep("newidr", place)
 
     assert len(refused.value.problems) == 1 and "backup_keep.dayly: unknown" in refused.value.problems[0]
+
+
+def test_what_a_release_asks_is_the_idrs_own(place):
+    found = wanted.release_expectations("newidr", place / "no site", place)
+
+    assert (found.set_hours, found.certificate_days, found.ca) == (28, 14, "")
+    assert found.redirects == {"/about": "/about/"} and found.hits == ("/api/v0/",)
+    assert found.images == {"/webclient/render_image/2850181/10/0/": 50001}
+    assert list(found.texts) == ["/", "/about/", "/about/experiments.html"]
+    assert found.counts["/mapr/api/organism/count/?query=true&value=%20"] == Count("experimenter.childCount", 6)
+
+
+def test_what_a_release_asks_is_laid_over_that_by_an_environments_file_and_then_by_the_sites(place, tmp_path):
+    read(place, own={"release_set_hours": 48, "release_texts": {"/": "Own", "/about/": None}})
+    (tmp_path / "release.sls").write_text(
+        yaml.safe_dump(
+            {
+                "release_ca": "self-signed",
+                "release_texts": {"/": "The site's", "/about/experiments.html": None},
+                "release_hits": {"/api/v0/": False, "/static/1.css": True},
+            }
+        )
+    )
+
+    found = wanted.release_expectations("newidr", tmp_path, place)
+
+    assert (found.set_hours, found.ca, found.hits) == (48, "self-signed", ("/static/1.css",))
+    assert found.texts == {"/": "The site's"}
+
+
+def test_a_sites_file_for_releases_says_nothing_else(place, tmp_path):
+    (tmp_path / "release.sls").write_text("vm_image: Debian 13\nrelease_ca: no\n")
+
+    with pytest.raises(Refused) as refused:
+        wanted.release_expectations("newidr", tmp_path, place)
+
+    there = tmp_path / "release.sls"
+    [unknown, wrong] = refused.value.problems
+    assert unknown.startswith(f"{there}: vm_image: unknown; known are release_set_hours, release_certificate_days")
+    assert wrong == f"{there}: release_ca: has to be '', self-signed or ca.pem, not False"
 
 
 @pytest.mark.parametrize("name", ["newidr-a", "New", "", "../idr", 7])

@@ -76,7 +76,7 @@ def test_a_file_that_it_does_not_know_is_not_left_out_silently(folder):
 
     assert site.read("idr", folder)[1] == [
         f"{folder}/secret.sls: nothing that enrolment takes; "
-        "it takes site.sls, environment.sls, tls, oauth_client_secret, known_hosts, copies"
+        "it takes site.sls, environment.sls, tls, oauth_client_secret, known_hosts, copies, release.sls, ca.pem"
     ]
 
 

@@ -70,6 +70,10 @@ create table event (
     experimenter int8 not null references experimenter, experimenterGroup int8 not null references experimentergroup,
     "session" int8 not null references session, containingEvent int8, experiment int8
 );
+create table eventlog (
+    id int8 primary key, permissions int8 not null default -52, action varchar(255) not null, entityId int8 not null,
+    entityType varchar(255) not null, external_id int8, event int8 not null references event
+);
 
 -- Files
 create table originalfile (

@@ -1,175 +1,201 @@
 """
-What the cloud itself says of releases: tags, which outlive every master. A release in preparation, and that it's ready,
-on the base security group of the environment that it makes; a move under way, and those that ended, on the production
-address.
+What is known of releases, as tags in Neutron: the only place where their form is known.
 
-A tag is a word and then ``key=value``, with ``~`` between them. Neutron puts on and takes off one at a time.
+On the base security group of the new environment: the release that it's of, and that it's ready. On the public's address,
+which outlives every environment and every master: the move that is under way, put there before its first change and taken
+off last, and a tag for each one that ended. A tag is put on or taken off by one call, so nothing of it can be half done.
 """
 
-import time
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from urllib.parse import quote
 
 from openstack.exceptions import raise_from_response
 
 from idr.cloud.answers import is_missing
 from idr.cloud.connection import ERRORS
-from idr.cloud.destroying import base
-from idr.cloud.making import sent
-from idr.cloud.model import PRODUCTION_TAG
+from idr.errors import IdrError
 
 RELEASE, READY, MOVING, MOVED = "idr-release", "idr-ready", "idr-moving", "idr-moved"
-SWITCH, FINISH, CONFIRMED = "switch", "finish", "confirmed"
-STAMP = "%Y%m%dT%H%M%SZ"
-SHOWN = 12  # characters of a commit's name
-KEPT = 30  # moves that ended
+SWITCH, ROLLBACK, FINISH = "switch", "rollback", "finish"  # kinds of what a history has
+CONFIRMED, UNDONE, FAILED = "confirmed", "undone", "failed"  # how a move ended
+LONGEST = 255  # characters of a tag in Neutron
+KEPT = 30  # entries of the history; a resource has at most 50 tags
+GROUPS, ADDRESSES = "security-groups", "floatingips"  # what has tags, as Neutron's paths have it
 
 
 @dataclass(frozen=True)
 class Release:
-    """A release in preparation: the environment it's from, the backup set, "" until there's one, and the commit."""
+    """A release in preparation, or prepared: which environment it follows, the backup set and the commit it's made of."""
 
-    old: str
+    source: str
     set: str
     commit: str
-    began: datetime
+    began: str
+    ready: str | None = None  # since when; None: it's being prepared
 
-    def __str__(self):
-        said = {"from": self.old, "set": self.set, "commit": self.commit[:SHOWN], "began": f"{self.began:{STAMP}}"}
-        return _tag(RELEASE, said)
+
+@dataclass(frozen=True)
+class Move:
+    """The public's address under way from one environment's proxy to another's, which gives the first SPARE for it."""
+
+    kind: str
+    source: str
+    target: str
+    spare: str | None  # a floating IP; None: the target had none
+    began: str
+    who: str
+
+    @property
+    def back(self):
+        """The same the other way, which undoes it."""
+        return replace(self, source=self.target, target=self.source)
 
 
 @dataclass(frozen=True)
 class Moved:
-    """A move that ended."""
+    """A move that ended, or another end of a release. Times in seconds; what isn't known is None."""
 
     kind: str
-    old: str
-    new: str
-    began: datetime
+    source: str
+    target: str
+    began: str
     end: str
-    took: int = 0  # seconds
-    commit: str = ""
-    who: str = ""
-
-    @property
-    def ended(self):
-        return self.began + timedelta(seconds=self.took)
-
-    def __str__(self):
-        said = {"kind": self.kind, "from": self.old, "to": self.new, "began": f"{self.began:{STAMP}}", "end": self.end}
-        return _tag(MOVED, said | {"commit": self.commit[:SHOWN], "took": self.took, "who": self.who})
+    commit: str | None = None  # of the environment that has the address since
+    took: int | None = None
+    gap: float | None = None  # seconds without an answer, as the machine saw it that moved it
+    checks: int | None = None  # how many were passed
+    who: str | None = None
 
 
-def release(seen, name):
-    """The ``Release`` by which an environment is made, or None. Of two tags, one was left when its set was had."""
-    found = [
-        Release(said["from"], said.get("set", ""), said["commit"], _moment(said["began"]))
-        for said in _said(_group_tags(seen, name), RELEASE)
-    ]
-    return max(found, key=lambda it: (bool(it.set), it.began), default=None)
+def moment(when=None):
+    """A time as it's written here, this one unless another is given: ``20261124T050000Z``."""
+    return (when or datetime.now(UTC)).strftime("%Y%m%dT%H%M%SZ")
 
 
-def ready_since(seen, name):
-    """Since when an environment is ready to be switched to; None where it isn't."""
-    return max((_moment(tag.split("~")[1]) for tag in _group_tags(seen, name) if _is(tag, READY)), default=None)
+def when(text):
+    """The time that was written."""
+    return datetime.strptime(text, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
 
 
-def moving(seen):
-    """What is said of the move under way, as ``{"kind": …, "from": …, "to": …}``, or None."""
-    return next((said for address in production(seen) for said in _said(address.what["tags"], MOVING)), None)
+# ---- texts
 
 
-def history(seen):
-    """What ended, the newest first: a ``Moved`` each."""
+def release_tag(release):
+    """The tag that says which release an environment is of."""
+    return _text(
+        RELEASE, {"from": release.source, "set": release.set, "commit": release.commit, "began": release.began}
+    )
+
+
+def ready_tag(since):
+    """The tag that says that a release is ready."""
+    return f"{READY}~{since}"
+
+
+def moving_tag(move):
+    """The tag that says what is under way."""
+    said = {"kind": move.kind, "from": move.source, "to": move.target, "spare": move.spare or "none"}
+    return _text(MOVING, said | {"began": move.began, "who": move.who})
+
+
+def moved_tag(moved):
+    """The tag that says how a move ended."""
+    said = {"kind": moved.kind, "from": moved.source, "to": moved.target, "began": moved.began, "end": moved.end}
+    more = {"commit": moved.commit and moved.commit[:12], "took": moved.took, "gap": moved.gap, "checks": moved.checks}
+    return _text(MOVED, said | {key: value for key, value in more.items() if value is not None} | {"who": moved.who})
+
+
+def release_of(tags):
+    """The ``Release`` that an environment is of, by the tags of its base group; None where it's of none."""
+    said = _found(RELEASE, tags, "from", "set", "commit", "began")
+    ready = sorted(tag.partition("~")[2] for tag in tags if tag.startswith(f"{READY}~"))
+    return next((Release(it["from"], it["set"], it["commit"], it["began"], *ready[:1]) for it in said), None)
+
+
+def moving(tags):
+    """
+    The ``Move`` that is under way, by the tags of the public's address; None where none is.
+
+    An IdrError where there are two, or one that can't be understood: whoever sees it must not move anything.
+    """
+    there = [tag for tag in tags if tag.startswith(f"{MOVING}~")]
+    said = _found(MOVING, there, "kind", "from", "to", "spare", "began", "who")
+    if len(there) > 1 or len(said) != len(there):
+        raise IdrError(f"the public's address has tags that can't be understood: {', '.join(there)}")
+    return next(
+        (
+            Move(it["kind"], it["from"], it["to"], None if it["spare"] == "none" else it["spare"], it["began"], it["who"])
+            for it in said
+        ),
+        None,
+    )
+
+
+def history(tags):
+    """What ended, each as ``Moved``, the newest first, by the tags of the public's address."""
     found = [
         Moved(
-            said["kind"], said["from"], said["to"], _moment(said["began"]), said["end"],
-            int(float(said.get("took") or 0)), said.get("commit", ""), said.get("who", ""),
+            it["kind"], it["from"], it["to"], it["began"], it["end"], it.get("commit"), _number(it.get("took")),
+            _number(it.get("gap")), _number(it.get("checks")), it.get("who"),
         )
-        for address in production(seen)
-        for said in _said(address.what["tags"], MOVED)
+        for it in _found(MOVED, tags, "kind", "from", "to", "began", "end")
     ]  # fmt: skip
     return sorted(found, key=lambda it: it.began, reverse=True)
 
 
-def production(seen):
-    """The floating IPs with the production tag: one, unless an operator has to look at that."""
-    return [it for it in seen.all("address") if PRODUCTION_TAG in it.what["tags"]]
+def _text(of, said):
+    text = "~".join([of, *(f"{key}={_plain(value)}" for key, value in said.items() if value is not None)])
+    return text[:LONGEST]  # who did it comes last, and is what is shortened
 
 
-def write_release(cloud, seen, name, wanted):
-    """Put down on an environment's base group what release it's of, in the place of what was said before."""
-    group = base(seen, name)
-    _put(cloud, "security-groups", group.id, str(wanted))
-    for tag in group.what["tags"]:
-        if _is(tag, RELEASE) and tag != str(wanted):
-            _take_off(cloud, "security-groups", group.id, tag)
+def _plain(value):
+    """A value without what would end it, or what Neutron has no room for in a tag."""
+    return str(value).translate(dict.fromkeys(map(ord, "~,/ "), "-"))
 
 
-def write_ready(cloud, seen, name, now):
-    """Put down that an environment is ready since NOW."""
-    _put(cloud, "security-groups", base(seen, name).id, f"{READY}~{now:{STAMP}}")
+def _found(of, tags, *keys):
+    """What tags of that kind say, those that have these keys."""
+    parts = ([it.partition("=") for it in tag.split("~")[1:]] for tag in tags if tag.startswith(f"{of}~"))
+    said = [{key: value for key, _, value in each} for each in parts]
+    return [it for it in said if all(it.get(key) for key in keys)]
 
 
-def forget_release(cloud, seen, name):
-    """Take off an environment's base group that it's of a release, and that it's ready."""
-    group = base(seen, name)
-    for tag in group.what["tags"] if group else ():
-        if _is(tag, RELEASE) or _is(tag, READY):
-            _take_off(cloud, "security-groups", group.id, tag)
-
-
-def write_history(cloud, seen, moved):
-    """Put down on the production address what ended; of more than the newest 30 the oldest go."""
-    [address] = production(seen)
-    _put(cloud, "floatingips", address.id, str(moved))
-    tags = sorted((tag for tag in address.what["tags"] if _is(tag, MOVED)), key=_began)
-    for tag in tags[: max(len(tags) + 1 - KEPT, 0)]:
-        _take_off(cloud, "floatingips", address.id, tag)
-
-
-def _group_tags(seen, name):
-    group = base(seen, name)
-    return group.what["tags"] or () if group else ()
-
-
-def _said(tags, word):
-    return [_fields(tag) for tag in tags if _is(tag, word)]
-
-
-def _fields(tag):
-    return dict(field.split("=", 1) for field in tag.split("~")[1:] if "=" in field)
-
-
-def _began(tag):
-    return _fields(tag)["began"]
-
-
-def _is(tag, word):
-    return tag.startswith(f"{word}~")
-
-
-def _tag(word, said):
-    return "~".join([word, *(f"{key}={value}" for key, value in said.items())])
-
-
-def _moment(text):
-    return datetime.strptime(text, STAMP).replace(tzinfo=UTC)
-
-
-def _put(cloud, kind, id_, tag):
-    sent(lambda: raise_from_response(cloud.network.put(_path(kind, id_, tag))), lambda: None, time.sleep)
-
-
-def _take_off(cloud, kind, id_, tag):
+def _number(text):
     try:
-        sent(lambda: raise_from_response(cloud.network.delete(_path(kind, id_, tag))), lambda: None, time.sleep)
+        return None if text is None else float(text) if "." in text else int(text)
+    except ValueError:
+        return None
+
+
+# ---- calls, each of which may be made again
+
+
+def put(cloud, of, id_, tag):
+    """Put a tag on a resource of Neutron; it may be there."""
+    raise_from_response(cloud.network.put(f"/{of}/{id_}/tags/{quote(tag, safe='')}"))
+
+
+def take(cloud, of, id_, tag):
+    """Take a tag off a resource of Neutron; it may be gone."""
+    try:
+        raise_from_response(cloud.network.delete(f"/{of}/{id_}/tags/{quote(tag, safe='')}"))
     except ERRORS as error:
         if not is_missing(error):
             raise
 
 
-def _path(kind, id_, tag):
-    return f"/{kind}/{id_}/tags/{quote(tag, safe='')}"
+def say_moved(cloud, address, tags, moved):
+    """
+    Write into the history how a move ended, instead of what was written of it before; the oldest entries go.
+
+    address:  the id of the public's address
+    tags:     what it has
+    """
+    tag = moved_tag(moved)
+    put(cloud, ADDRESSES, address, tag)
+    entries = {it: found for it in tags if it != tag for found in history([it])}
+    same = [it for it, found in entries.items() if (found.kind, found.began) == (moved.kind, moved.began)]
+    left = sorted((it for it in entries if it not in same), key=lambda it: entries[it].began, reverse=True)
+    for old in (*same, *left[KEPT - 1 :]):
+        take(cloud, ADDRESSES, address, old)

@@ -22,12 +22,8 @@ def warm(env, folder, expressions, tell):
     more is told, and keeps nothing from going on.
     """
     proxy = f"{env}-proxy"
-    if not expressions:
-        return {"urls": 0, "failed": {}}
     listed = at_master.execute(env, folder, proxy, KEYS, regexes=list(expressions), file=URLS)
     tell(f"{listed['urls']} pages of the cache may be others now: each is fetched anew")
-    if not listed["urls"]:
-        return {"urls": 0, "failed": {}}
     words = at_master.executing(proxy, REFRESH, file=URLS)
     done = at_master.executed(at_master.run(env, folder, words, UNIT, ACTION, tell), proxy, REFRESH)
     if done["left"]:

@@ -61,7 +61,7 @@ def executing(server, function, **values):
 
 
 def executed(said, server, function):
-    """What a function of a server's minion returned, from what ``salt.execute`` did; an IdrError where it's an error."""
+    """What a function of a server's minion returned, by what ``salt.execute`` did. An IdrError where it's an error."""
     if not isinstance(said, dict) or server not in said:
         raise IdrError(f"{server}: its minion doesn't answer")
     if isinstance(said[server], str) and said[server].startswith(FAILED):

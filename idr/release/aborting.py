@@ -70,7 +70,8 @@ def _look(cloud, new, folder, tell):
         return Abort(at, None, tuple(problems), at.unknown)
     notes = list(at.unknown)
     if at.release.set != NO_SET:
-        notes.append(f"{at.release.set} stays, as the rules for backup sets have it: salt-run backup.prune {at.release.source}")
+        prune = f"salt-run backup.prune {at.release.source}"
+        notes.append(f"{at.release.set} stays, as the rules for backup sets have it: {prune}")
     try:
         going = destroying.destroy(new, None, False, None, folder, tell)
     except Refused as refusal:
@@ -94,6 +95,15 @@ def _unblocked(given_up):
 def _give_back_address(cloud, at, tell):
     """Say of a free floating IP that it's nobody's again; one that was made for it goes with the environment."""
     for it in _taken(at):
-        what = {"description": "", "if_revision": it.what["revision_number"]}
-        sent(lambda it=it, what=what: cloud.network.update_ip(it.id, **what), lambda: None, time.sleep)
+        _free(cloud, it)
         tell(f"the floating IP {it.name} is free again")
+
+
+def _free(cloud, address):
+    def send():
+        cloud.network.update_ip(address.id, description="", if_revision=address.what["revision_number"])
+
+    def look():
+        return None if cloud.network.get_ip(address.id).description else address.id
+
+    sent(send, look, time.sleep)

@@ -4,10 +4,9 @@ any more.
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from idr.backup import turn
 from idr.cloud import destroying, lock, mark, wanted
 from idr.cloud.connection import ERRORS, connect, told
 from idr.cloud.making import sent
@@ -30,6 +29,13 @@ class Ending:
     plan: Plan | None
     problems: tuple[str, ...]
     notes: tuple[str, ...] = ()
+
+    @property
+    def is_over(self):
+        """Whether it was finished before, and nothing is left to be done."""
+        last = next(iter(self.standing.history), None)
+        is_written = last is not None and (last.kind, last.target) == (record.FINISH, self.standing.new)
+        return is_written and self.plan is not None and not self.plan.steps
 
 
 def plan(new, even_if, folders, tell):
@@ -59,11 +65,14 @@ def finish(new, confirm, even_if, broken, folders, tell):
     try:
         cloud = connect(wanted.cloud_of(new))
         ending = _unblocked(_look(cloud, new, even_if, folders, tell))
+        if ending.is_over:
+            return ending
         if confirm != ending.old:
             raise Refused([f"{ending.old} goes with all its data: to have that, confirm={ending.old}"])
         began = datetime.now(UTC)
         # as long as it's held nobody goes back to the old one, which needs both
-        with lock.held(cloud, new, mark.new_run(), "finish a release", broken, f"release.finish {new} confirm={confirm}"):
+        typed = f"release.finish {new} confirm={confirm}" + (f" even_if={even_if}" if even_if else "")
+        with lock.held(cloud, new, mark.new_run(), "finish a release", broken, typed):
             ending = _unblocked(_look(cloud, new, even_if, folders, tell))
             standing.forget(cloud, ending.standing.facts, new)
             tell(f"{new} is of no release any more; {ending.old} goes")
@@ -85,16 +94,16 @@ def _look(cloud, new, even_if, folders, tell):
     if problems or switch is None:
         return Ending(at, switch and switch.source, None, None, tuple(problems), at.unknown)
     old, due = switch.source, _ended(switch) + timedelta(days=wanted.release_keep_days(new))
-    if datetime.now(UTC) < due and even_if != EARLY:
-        problems.append(
-            f"{old} is kept until {due:%Y-%m-%d %H:%M} UTC, for a way back (release_keep_days). If it's to go all the "
-            f"same: even_if={EARLY}"
-        )
     try:
         going = destroying.destroy(old, None, False, None, folders(old), tell)
     except Refused as refusal:
-        return Ending(at, old, due, None, (*problems, *refusal.problems), at.unknown)
-    return Ending(at, old, due, going, tuple(problems), at.unknown)
+        problems += refusal.problems
+        going = None
+    ending = Ending(at, old, due, going, tuple(problems), at.unknown)
+    if datetime.now(UTC) >= due or even_if == EARLY or ending.is_over:
+        return ending
+    kept = f"{old} is kept until {due:%Y-%m-%d %H:%M} UTC, for a way back (release_keep_days)"
+    return replace(ending, problems=(f"{kept}. If it's to go all the same: even_if={EARLY}", *problems))
 
 
 def switched(at):
@@ -118,14 +127,6 @@ def _write(cloud, new, ending, began):
     """Write into the history that it's finished."""
     [address] = standing.public(ending.standing.facts)
     took = round((datetime.now(UTC) - began).total_seconds())
-    done = record.Moved(
-        record.FINISH, ending.old, new, record.moment(began), record.CONFIRMED, took=took, who=who()
-    )  # fmt: skip
+    done = record.Moved(record.FINISH, ending.old, new, record.moment(began), record.CONFIRMED, took=took, who=who())
     sent(lambda: record.say_moved(cloud, address.id, address.what["tags"], done), lambda: None, time.sleep)
 
-
-def is_over(ending):
-    """Whether there's nothing left of it to do."""
-    seen = ending.standing.facts
-    volumes = [it for it in seen.of(ending.old, "volume") if mark.is_current(it)]
-    return not (turn.stands(seen, ending.old) or volumes or ending.standing.release)

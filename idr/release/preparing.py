@@ -97,7 +97,7 @@ def plan(asked, folders):
     What has to be done until an environment is ready to be switched to: a ``Coming`` with its problems.
 
     asked:    the ``Prepare``
-    folders:  the operator's site directories, by environment
+    folders:  gives the operator's site directory of an environment by its name
     """
     try:
         return _look(connect(_read(asked).cloud), asked, folders)
@@ -124,10 +124,10 @@ def prepare(asked, broken, folders, tell):
             coming = _begin(cloud, asked, folders, broken, tell)
         if coming.set is None:
             coming = _back_up(cloud, asked, folders, broken, tell)
-        applied = _apply(asked, coming, broken, folders[asked.new], tell)
+        applied = _apply(asked, coming, broken, folders(asked.new), tell)
         if coming.ready:
             return Prepared(coming.set, applied, None, coming.ready, coming.notes)
-        warmed = warming.warm(asked.new, folders[asked.new], coming.warm, tell)
+        warmed = warming.warm(asked.new, folders(asked.new), coming.warm, tell)
         return Prepared(coming.set, applied, warmed, _ready(cloud, asked, broken), coming.notes)
     except ERRORS as error:
         raise IdrError(told(error)) from error
@@ -154,19 +154,19 @@ def _look(cloud, asked, folders):
     problems += wrong
     if problems:  # what follows would tell of much that only follows from these
         return Coming(at, id_, commit, {}, Plan(asked.new, ()), None, (), tuple(problems), at.unknown)
-    backup = None if id_ else remotely.plan(asked.old, folders[asked.old])
+    backup = None if id_ else remotely.plan(asked.old, folders(asked.old))
     problems += [f"a set of {asked.old}: {why}" for why in (backup or {}).get("problems", ())]
     coming = None if id_ else _coming_set(at.facts, asked.old)
     given, notes = _given(at.facts, asked.old, id_ or coming.id)
     about = partial(_restoration, restoring.Restore(id_ or coming.id), coming)
     whole = applying.plan(asked.new, given, about)
     if coming:
-        notes.append(f"the plan below is that of a set as {asked.old} is now; which one it is, is known when it's taken")
-    notes += [*at.unknown, *restoring.not_supplied(whole, folders[asked.new])]
+        notes.append(f"the plan is that of a set of {asked.old} as it is now")
+    notes += [*at.unknown, *restoring.not_supplied(whole, folders(asked.new))]
     if not standing.public(at.facts):
         problems.append(
-            f"no floating IP has the tag {PRODUCTION_TAG}, so it's not known what would be switched: openstack floating "
-            f"ip set --tag {PRODUCTION_TAG} the public's"
+            f"no floating IP has the tag {PRODUCTION_TAG}, so nothing could be switched: openstack floating ip set "
+            f"--tag {PRODUCTION_TAG} the public's"
         )
     warm = tuple(wanted.release_warm(asked.new))
     return Coming(at, id_, commit, given, whole, backup, warm, (*problems, *whole.problems), tuple(notes))
@@ -320,7 +320,7 @@ def _address_of(cloud, environment):
 
 def _back_up(cloud, asked, folders, broken, tell):
     """Have a set of the old environment taken, and put down that it's this one; the ``Coming`` as it is then."""
-    said = remotely.create(asked.old, folders[asked.old], tell)
+    said = remotely.create(asked.old, folders(asked.old), tell)
     it = said.get("set") or {}
     if not said.get("result") or not it:
         why = said.get("problems") or [said.get("comment", "it ended without a set")]

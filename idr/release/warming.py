@@ -27,5 +27,6 @@ def warm(env, folder, expressions, tell):
     words = at_master.executing(proxy, REFRESH, file=URLS)
     done = at_master.executed(at_master.run(env, folder, words, UNIT, ACTION, tell), proxy, REFRESH)
     if done["left"]:
-        raise Refused([f"{proxy}: {done['stopped']} ({done['left']} of {done['urls']} pages are left)"], "not warmed yet")
+        left = f"{done['left']} of {done['urls']} pages are left"
+        raise Refused([f"{proxy}: {done['stopped']} ({left})"], "not warmed yet")
     return done

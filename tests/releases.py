@@ -1,4 +1,4 @@
-"""A project in which releases are made, for tests: its facts are kept in memory, and what is sent to it changes them."""
+"""A project in which releases are made, for tests: its facts are in memory, and what is sent to it changes them."""
 
 from contextlib import contextmanager
 from dataclasses import replace

@@ -129,4 +129,3 @@ def _write(cloud, new, ending, began):
     took = round((datetime.now(UTC) - began).total_seconds())
     done = record.Moved(record.FINISH, ending.old, new, record.moment(began), record.CONFIRMED, took=took, who=who())
     sent(lambda: record.say_moved(cloud, address.id, address.what["tags"], done), lambda: None, time.sleep)
-

@@ -1,9 +1,10 @@
 """
 What is known of releases, as tags in Neutron: the only place where their form is known.
 
-On the base security group of the new environment: the release that it's of, and that it's ready. On the public's address,
-which outlives every environment and every master: the move that is under way, put there before its first change and taken
-off last, and a tag for each one that ended. A tag is put on or taken off by one call, so nothing of it can be half done.
+On the base security group of the new environment: the release that it's of, and that it's ready. On the public's
+address, which outlives every environment and every master: the move that is under way, put there before its first
+change and taken off last, and a tag for each one that ended. A tag is put on or taken off by one call, so nothing of it
+can be half done.
 """
 
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from idr.cloud.connection import ERRORS
 from idr.errors import IdrError
 
 RELEASE, READY, MOVING, MOVED = "idr-release", "idr-ready", "idr-moving", "idr-moved"
+BACK = "idr-back"  # beside MOVING: the move is being undone
 SWITCH, ROLLBACK, FINISH = "switch", "rollback", "finish"  # kinds of what a history has
 CONFIRMED, UNDONE, FAILED = "confirmed", "undone", "failed"  # how a move ended
 LONGEST = 255  # characters of a tag in Neutron
@@ -26,7 +28,9 @@ GROUPS, ADDRESSES = "security-groups", "floatingips"  # what has tags, as Neutro
 
 @dataclass(frozen=True)
 class Release:
-    """A release in preparation, or prepared: which environment it follows, the backup set and the commit it's made of."""
+    """
+    A release in preparation, or prepared: the environment that it follows, the backup set and the commit it's made of.
+    """
 
     source: str
     set: str
@@ -45,6 +49,7 @@ class Move:
     spare: str | None  # a floating IP; None: the target had none
     began: str
     who: str
+    is_undone: bool = False  # it's on its way back
 
     @property
     def back(self):
@@ -99,6 +104,16 @@ def moving_tag(move):
     return _text(MOVING, said | {"began": move.began, "who": move.who})
 
 
+def back_tag(move):
+    """The tag that says, beside the other, that a move is being undone."""
+    return f"{BACK}~{move.began}"
+
+
+def of_move(tags):
+    """The tags of the public's address that say that something is under way."""
+    return [tag for tag in tags if tag.startswith((f"{MOVING}~", f"{BACK}~"))]
+
+
 def moved_tag(moved):
     """The tag that says how a move ended."""
     said = {"kind": moved.kind, "from": moved.source, "to": moved.target, "began": moved.began, "end": moved.end}
@@ -123,13 +138,11 @@ def moving(tags):
     said = _found(MOVING, there, "kind", "from", "to", "spare", "began", "who")
     if len(there) > 1 or len(said) != len(there):
         raise IdrError(f"the public's address has tags that can't be understood: {', '.join(there)}")
-    return next(
-        (
-            Move(it["kind"], it["from"], it["to"], None if it["spare"] == "none" else it["spare"], it["began"], it["who"])
-            for it in said
-        ),
-        None,
-    )
+    for it in said:
+        spare = None if it["spare"] == "none" else it["spare"]
+        move = Move(it["kind"], it["from"], it["to"], spare, it["began"], it["who"])
+        return replace(move, is_undone=back_tag(move) in tags)
+    return None
 
 
 def history(tags):

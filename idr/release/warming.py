@@ -8,6 +8,7 @@ from idr.errors import Refused
 
 URLS = "/var/lib/idr/warm.urls"
 UNIT, ACTION = "idr-warm.service", "nginx_cache/refresh"
+ASKED = 120  # seconds after which the master asks the proxy whether it's still at it, and again after as many
 KEYS, REFRESH = "nginx_cache.keys", "nginx_cache.refresh"
 
 
@@ -24,7 +25,7 @@ def warm(env, folder, expressions, tell):
     proxy = f"{env}-proxy"
     listed = at_master.execute(env, folder, proxy, KEYS, regexes=list(expressions), file=URLS)
     tell(f"{listed['urls']} pages of the cache may be others now: each is fetched anew")
-    words = at_master.executing(proxy, REFRESH, file=URLS)
+    words = [*at_master.executing(proxy, REFRESH, file=URLS), f"timeout={ASKED}"]
     done = at_master.executed(at_master.run(env, folder, words, UNIT, ACTION, tell), proxy, REFRESH)
     if done["left"]:
         left = f"{done['left']} of {done['urls']} pages are left"

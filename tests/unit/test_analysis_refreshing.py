@@ -1,4 +1,4 @@
-"""The analysis side is made anew by itself: users are told first, production isn't touched, all that was there is kept."""
+"""The analysis side made anew by itself: users are told first, production isn't touched, what was there is kept."""
 
 from contextlib import contextmanager
 from dataclasses import replace
@@ -104,7 +104,8 @@ def test_the_newest_verified_set_its_production_volumes_and_nothing_else(site):
     done = refresh()
 
     for use, of in zip(OURS, ("omero-data", "database-db"), strict=True):
-        assert current(site, use).what["snapshot_id"] == f"{site.verified.id}/{of}" and current(site, use).what["attachments"]
+        made = current(site, use).what
+        assert made["snapshot_id"] == f"{site.verified.id}/{of}" and made["attachments"]
     assert {use: current(site, use).id for use in set(EVERY) - set(OURS)} == {
         use: id_ for use, id_ in before.items() if use not in OURS
     }
@@ -220,9 +221,7 @@ def test_a_set_has_to_be_a_good_one_and_verified_unless_that_is_said(site):
     assert problems(replace(ASKED, set=bad.id)) == [f"{bad.id}: can't be used: 2026-11-27: a page"]
     assert refreshing.plan(ASKED, "/folder", print).set == site.verified.id
     site.facts = clouds.without(site.facts, lambda it: it.kind == "snapshot")
-    assert problems() == [
-        "idr has no verified backup set: salt-run backup.verify pick=random env=idr apply=True"
-    ]
+    assert problems() == ["idr has no verified backup set: salt-run backup.verify pick=random env=idr apply=True"]
 
 
 def test_a_hub_that_does_not_answer_is_told_of(site, monkeypatch):

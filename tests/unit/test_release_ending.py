@@ -17,6 +17,9 @@ from tests.unit.test_release_preparing import ASKED, SOON, prepare, world  # noq
 NOW = datetime.now(UTC).replace(microsecond=0)
 
 
+ROLLING_BACK = record.moving_tag(record.Move("rollback", "newidr", "idr", SPARE, record.moment(), "ada@desk"))
+
+
 def moved(kind=record.SWITCH, source="idr", target="newidr", days=15, end=record.CONFIRMED):
     return record.moved_tag(record.Moved(kind, source, target, record.moment(NOW - timedelta(days=days)), end, took=40))
 
@@ -77,15 +80,16 @@ def test_the_old_one_is_kept_for_its_time_unless_that_is_said(switched):
     until = NOW + timedelta(days=1, seconds=40)
 
     assert why_not() == [
-        f"idr is kept until {until:%Y-%m-%d %H:%M} UTC, for a way back (release_keep_days). If it's to go all the same: "
-        f"even_if=early"
+        f"idr is kept until {until:%Y-%m-%d %H:%M} UTC, for a way back (release_keep_days). If it's to go all the "
+        f"same: even_if=early"
     ]
     assert finishing.plan("newidr", "early", folders, print).problems == ()
     assert why_not("late")[0] == "even_if: only `early` can be said, not late"
 
 
 @pytest.mark.parametrize(
-    "last", [moved(record.ROLLBACK, "newidr", "idr", 1), moved(target="third", days=1), moved(record.SWITCH, "x", "y", 0)]
+    "last",
+    [moved(record.ROLLBACK, "newidr", "idr", 1), moved(target="third", days=1), moved(source="x", target="y", days=0)],
 )
 def test_only_after_a_switch_that_was_the_last_move(switched, last):
     switched.tell_public(last)
@@ -102,7 +106,7 @@ def test_a_switch_that_was_undone_is_none(switched):
 
 def test_what_is_not_live_replaces_nothing_and_a_move_is_waited_for(switched):
     switched.switch("newidr", "idr")
-    switched.tell_public(record.moving_tag(record.Move("rollback", "newidr", "idr", SPARE, record.moment(), "ada@desk")))
+    switched.tell_public(ROLLING_BACK)
 
     lines = why_not()
 
@@ -190,7 +194,7 @@ def test_the_set_stays_and_that_is_told(world):  # noqa: F811
 
 
 def test_what_is_live_or_of_no_release_or_being_moved_is_not_given_up(switched):
-    switched.tell_public(record.moving_tag(record.Move("rollback", "newidr", "idr", SPARE, record.moment(), "ada@desk")))
+    switched.tell_public(ROLLING_BACK)
 
     live, moving = why_not_abort()
 

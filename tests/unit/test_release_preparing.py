@@ -129,7 +129,8 @@ def test_a_cache_that_the_set_has_not_is_the_old_ones(world):
 
     old = clouds.find(world.facts, "volume", "idr-proxy-nginxcache")
     assert volume(world, "proxy-nginxcache").what["metadata"]["idr_source"] == old.id
-    assert done.notes == (f"{it.id} has no proxy-nginxcache: the new cache is a clone of idr-proxy-nginxcache as it is",)
+    [note] = done.notes
+    assert note == f"{it.id} has no proxy-nginxcache: the new cache is a clone of {old.name} as it is"
 
 
 def test_what_is_begun_is_of_one_set_and_one_commit_until_it_is_aborted(world):
@@ -141,7 +142,8 @@ def test_what_is_begun_is_of_one_set_and_one_commit_until_it_is_aborted(world):
     assert preparing.plan(replace(ASKED, set=first.id), folders).problems == ()
     world.commit = "f" * 40
     assert problems() == [
-        f"newidr was begun at commit {HEAD[:12]}, and this checkout is at ffffffffffff: git checkout {HEAD[:12]}; or {anew}"
+        f"newidr was begun at commit {HEAD[:12]}, and this checkout is at ffffffffffff: git checkout {HEAD[:12]}; "
+        f"or {anew}"
     ]
 
 
@@ -210,7 +212,9 @@ def test_nothing_is_begun_that_could_not_be_ended(world):
 def test_without_a_public_address_nothing_could_be_switched(world):
     world.facts = clouds.changed(world.facts, world.public, tags=[])
 
-    assert any("nothing could be switched" in line for line in problems(replace(ASKED, even_if=frozenset(["not-live"]))))
+    found = problems(replace(ASKED, even_if=frozenset(["not-live"])))
+
+    assert any("nothing could be switched" in line for line in found)
 
 
 def test_a_set_that_is_gone_disproved_or_not_whole(world):

@@ -12,7 +12,7 @@ from idr.release import aborting, finishing, preparing, record, standing
 from tests import clouds
 from tests.backups import of_volumes, things
 from tests.releases import SPARE, World, folders
-from tests.unit.test_release_preparing import ASKED, SOON, prepare, world  # noqa: F401
+from tests.unit.test_release_preparing import ASKED, SOON, prepare
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 
@@ -25,7 +25,14 @@ def moved(kind=record.SWITCH, source="idr", target="newidr", days=15, end=record
 
 
 @pytest.fixture
-def switched(world):  # noqa: F811
+def world(monkeypatch):
+    world = World(monkeypatch)
+    world.taken = [SOON]
+    return world
+
+
+@pytest.fixture
+def switched(world):
     """A project in which newidr took over from idr 15 days ago."""
     prepare()
     world.switch("idr", "newidr")
@@ -46,7 +53,7 @@ def why_not(even_if=None):
     return found
 
 
-def environments(world):  # noqa: F811
+def environments(world):
     return {it.environment for it in world.facts.of("idr", "server") + world.facts.of("newidr", "server")}
 
 
@@ -164,7 +171,7 @@ def test_wherever_preparing_was_cut_off_aborting_leaves_nothing_but_the_set(monk
 
     for spare in (True, False):
         for number in range(1, len(first.done) + 1):
-            world = World(monkeypatch)  # noqa: F811
+            world = World(monkeypatch)
             world.taken, world.dies = [SOON], number
             if spare:
                 world.spare()
@@ -181,7 +188,7 @@ def test_wherever_preparing_was_cut_off_aborting_leaves_nothing_but_the_set(monk
             assert [(it.what["port_id"], it.what["description"]) for it in free] == ([(None, "")] if spare else [])
 
 
-def test_the_set_stays_and_that_is_told(world):  # noqa: F811
+def test_the_set_stays_and_that_is_told(world):
     prepare()
     set_ = record.release_of(world.tags("newidr")).set
 
@@ -204,6 +211,6 @@ def test_what_is_live_or_of_no_release_or_being_moved_is_not_given_up(switched):
     assert why_not_abort()[-1] == "newidr is of no release: remove it: salt-run environment.destroy newidr"
 
 
-def test_where_nothing_was_begun_there_is_nothing_to_give_up(world):  # noqa: F811
+def test_where_nothing_was_begun_there_is_nothing_to_give_up(world):
     assert why_not_abort() == ["newidr is of no release: there's nothing to abort"]
     assert preparing.plan(ASKED, folders).problems == ()

@@ -234,8 +234,9 @@ class _Reader:
 
     def release_warm(self):
         expressions = self.value("release_warm") or []
-        if not isinstance(expressions, list) or not all(isinstance(it, str) and _compiles(it) for it in expressions):
-            self.wrong("release_warm", f"has to be a list of regular expressions, not {expressions!r}")
+        if not isinstance(expressions, list) or not all(map(_finds_something_only, expressions)):
+            what = "has to be a list of regular expressions that don't find just any key"
+            self.wrong("release_warm", f"{what}, not {expressions!r}")
             return []
         return expressions
 
@@ -386,9 +387,9 @@ class _Reader:
                 self.wrong(key, f"{network.name} has more servers than there are addresses for: {REST - SERVERS}")
 
 
-def _compiles(expression):
+def _finds_something_only(expression):
     try:
-        return bool(re.compile(expression))
+        return isinstance(expression, str) and not re.search(expression, "/zq/Zq_0?q=zQ&z=1")
     except re.error:
         return False
 

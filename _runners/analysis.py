@@ -46,7 +46,7 @@ def refresh(env, apply=False, set=None, minutes=15, even_if=None, break_lock=Non
     if apply:
         return _refreshed(asked, refreshing.refresh(asked, break_lock, folder, tell))
     coming = refreshing.plan(asked, folder, tell)
-    more = [*([f"minutes={minutes}"] if minutes != 15 else []), *([f"site={site}"] if site else []), "apply=True"]
+    more = [*([f"site={site}"] if site else []), "apply=True"]
     how = shlex.join(["salt-run", *asked.typed.split(), *more])
     comment = f"a plan, nothing was changed. To do it: {how}" if coming.plan.steps else "nothing to change"
     told = {"result": True, "comment": comment, **telling.as_data(coming.plan)}

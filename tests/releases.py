@@ -50,7 +50,7 @@ class World:
             (live, "addresses_of", lambda name: set()),
             (wanted, "read", self.read),
             (commits, "here", lambda: (self.commit, list(self.unclean))),
-            (remotely, "plan", lambda *_: {"problems": self.backup_problems, "snapshots": {"omero-data": "s"}}),
+            (remotely, "plan", self.coming_backup),
             (remotely, "create", self.back_up),
             (warming, "warm", lambda *given: self.step(f"warm {given[0]}") or {"urls": 3, "failed": {}}),
             (preparing.restoring, "not_supplied", lambda *_: []),
@@ -110,6 +110,10 @@ class World:
         self.step(f"carry out {plan.environment}")
         self.facts = clouds.after(self.facts, plan)
         return Outcome(list(plan.steps))
+
+    def coming_backup(self, env, folder):
+        blocked = {"result": False, "comment": "blocked", "problems": self.backup_problems}
+        return (blocked if self.backup_problems else {"result": True}) | {"snapshots": {"omero-data": "s"}}
 
     def back_up(self, env, folder, tell, **given):
         assert env not in self.held, "its master wants the lock"

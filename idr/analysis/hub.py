@@ -16,18 +16,8 @@ class Hub:
     def __init__(self, environment, servers, folder):
         self.environment, self.servers, self.folder = environment, servers, folder
 
-    def problems(self):
-        """Why one can't be drained, a line each."""
-        found = []
-        for server in self.servers:
-            try:
-                self._ask(server, "servers")
-            except IdrError as error:
-                found.append(str(error))
-        return found
-
     def on(self):
-        """Who is on, by server."""
+        """Who is on, by server; an IdrError where one doesn't answer."""
         return {server: sorted(self._ask(server, "servers")["servers"]) for server in self.servers}
 
     def drain(self, minutes, tell):

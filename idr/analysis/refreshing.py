@@ -19,7 +19,7 @@ from idr.errors import IdrError, Refused
 
 UNVERIFIED, AGAIN, DRIFT, HUB = "unverified", restoring.AGAIN, "drift", "hub"
 MAY_BE_SAID = (UNVERIFIED, AGAIN, DRIFT, HUB)
-LONGEST = 24 * 60  # minutes of notice
+USUAL, LONGEST = 15, 24 * 60  # minutes of notice
 
 # What tells one password from another without telling it: both are of random ones, and salted by whoever made them.
 ROLES = "SELECT rolname AS name, md5(rolpassword) AS digest FROM pg_authid WHERE rolpassword IS NOT NULL"
@@ -35,13 +35,14 @@ class Refresh:
 
     environment: str
     set: str | None = None
-    minutes: int = 15
+    minutes: int = USUAL
     even_if: frozenset[str] = frozenset()
 
     @property
     def typed(self):
         """The command for it."""
         more = [f"set={self.set}"] if self.set else []
+        more += [f"minutes={self.minutes}"] if self.minutes != USUAL else []
         more += [f"even_if={','.join(sorted(self.even_if))}"] if self.even_if else []
         return " ".join(["analysis.refresh", self.environment, *more])
 
@@ -54,7 +55,6 @@ class Coming:
     plan: Plan
     on: dict[str, list[str]]
     problems: tuple[str, ...]
-    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def _look(cloud, asked, found, folder, tell):
     seen, name = inventory.facts(cloud), asked.environment
     id_, problems = _set(asked, seen)
     if id_ is None:
-        return Coming(None, Plan(name, ()), {}, tuple(problems), ())
+        return Coming(None, Plan(name, ()), {}, tuple(problems))
     whole = applying.plan(name, {"sources": id_}, _about(asked, found, id_))
     problems += whole.problems
     problems += [
@@ -145,12 +145,12 @@ def _look(cloud, asked, found, folder, tell):
         if not step.name.startswith(f"{name}-a-")
     ]
     problems += _production(asked, folder, tell)
-    hub, on = _hub(asked, found, folder), {}
-    closed = hub.problems()
-    problems += [f"{why}. If nobody can be on: even_if={HUB}" for why in closed if HUB not in asked.even_if]
-    if not closed:
-        on = hub.on()
-    return Coming(id_, whole, on, tuple(problems), ())
+    try:
+        on = _hub(asked, found, folder).on()
+    except IdrError as error:
+        on = {}
+        problems.append(f"{error}. If nobody can be on: even_if={HUB}")
+    return Coming(id_, whole, on, tuple(problems))
 
 
 def _about(asked, found, id_):

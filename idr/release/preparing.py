@@ -149,13 +149,14 @@ def _look(cloud, asked, folders):
     """The ``Coming`` as the cloud, this checkout and the old environment's master tell it now."""
     at = standing.look(cloud, asked.new, wanted.public_name_of(asked.new))
     commit, problems = _commit(asked, at.release)
-    problems += _in_the_way(asked, at)
     id_, wrong = _set(asked, at)
+    wrong = [*_in_the_way(asked, at), *wrong]
     problems += wrong
-    if problems:  # what follows would tell of much that only follows from these
+    if wrong:  # what would be found further on only follows from that
         return Coming(at, id_, commit, {}, Plan(asked.new, ()), None, (), tuple(problems), at.unknown)
     backup = None if id_ else remotely.plan(asked.old, folders(asked.old))
-    problems += [f"a set of {asked.old}: {why}" for why in (backup or {}).get("problems", ())]
+    if backup and not backup.get("result", True):
+        problems += [f"a set of {asked.old}: {why}" for why in backup.get("problems") or [backup["comment"]]]
     coming = None if id_ else _coming_set(at.facts, asked.old)
     given, notes = _given(at.facts, asked.old, id_ or coming.id)
     about = partial(_restoration, restoring.Restore(id_ or coming.id), coming)
@@ -327,10 +328,22 @@ def _back_up(cloud, asked, folders, broken, tell):
         what = f"stopped: no backup set of {asked.old}, and nothing of {asked.new} but its address"
         raise Refused([f"a set of {asked.old}: {line}" for line in why], what)
     tell(f"{it['set']} is {it['state']}")
+    _has_to_be_ours(cloud, asked)
     with lock.held(cloud, asked.new, mark.new_run(), "prepare a release", broken, asked.typed):
+        at = _has_to_be_ours(cloud, asked)
         coming = _unblocked(_look(cloud, replace(asked, set=it["set"]), folders))
-        standing.write(cloud, coming.standing.facts, asked.new, replace(coming.standing.release, set=coming.set))
+        standing.write(cloud, coming.standing.facts, asked.new, replace(at.release, set=coming.set))
     return coming
+
+
+def _has_to_be_ours(cloud, asked):
+    """The ``Standing`` of a release that goes on. Refused where somebody gave it up or switched to it meanwhile."""
+    at = standing.look(cloud, asked.new, wanted.public_name_of(asked.new))
+    wrong = [f"{asked.new} is live: {sign}" for sign in at.live] + at.under_way
+    wrong += [] if at.release else [f"{asked.new} is of no release any more: somebody ended it meanwhile"]
+    if wrong:
+        raise Refused(wrong, "stopped")
+    return at
 
 
 def _apply(asked, coming, broken, folder, tell):
@@ -347,11 +360,8 @@ def _apply(asked, coming, broken, folder, tell):
 def _ready(cloud, asked, broken):
     """Put down that it's ready; since when."""
     now = record.moment()
+    _has_to_be_ours(cloud, asked)  # before a lock of it is made, which would be all that there is of it
     with lock.held(cloud, asked.new, mark.new_run(), "prepare a release", broken, asked.typed):
-        at = standing.look(cloud, asked.new, wanted.public_name_of(asked.new))
-        wrong = [*(f"{asked.new} is live: {sign}" for sign in at.live), *at.under_way]
-        wrong += [] if at.release else [f"{asked.new} is of no release any more: somebody ended it meanwhile"]
-        if wrong:
-            raise Refused(wrong, "not marked as ready")
+        at = _has_to_be_ours(cloud, asked)
         standing.put(cloud, base(at.facts, asked.new).id, record.ready_tag(now))
     return now

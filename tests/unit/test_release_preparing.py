@@ -231,3 +231,33 @@ def test_a_move_under_way_is_waited_for(world):
     [line] = problems()
 
     assert line.startswith("a switch from idr to other is under way, by ada@desk since ")
+
+
+@pytest.mark.parametrize("step", ["back up idr", "warm newidr"])
+def test_a_release_that_somebody_gave_up_meanwhile_is_not_gone_on_with(world, step):
+    plain = world.step
+
+    def given_up(what):
+        plain(what)
+        if what == step:
+            world.facts = clouds.changed(world.facts, world.base("newidr"), tags=[])
+
+    world.step = given_up
+
+    with pytest.raises(Refused) as refused:
+        prepare()
+
+    assert refused.value.problems == ["newidr is of no release any more: somebody ended it meanwhile"]
+    assert world.tags("newidr") == []
+
+
+def test_a_backup_that_failed_ends_it_before_anything_is_cloned(world, monkeypatch):
+    failed = {"result": False, "comment": "idr-20261125T030000Z failed", "set": {"set": "x", "state": "failed"}}
+    failed["problems"] = ["idr-omero-data: quota"]
+    monkeypatch.setattr(preparing.remotely, "create", lambda *_: failed)
+
+    with pytest.raises(Refused) as refused:
+        prepare()
+
+    assert refused.value.problems == ["a set of idr: idr-omero-data: quota"]
+    assert "carry out newidr" not in world.done and release(world).set == "none"

@@ -122,7 +122,7 @@ def test_a_master_does_none_of_it(tmp_path, module, function, given):
 
 def test_a_refresh_is_planned_with_the_very_command_that_does_it_and_tells_what_is_kept(tmp_path, monkeypatch):
     runner = loaded("analysis", tmp_path)
-    coming = refreshing.Coming("idr-20261125T030000Z", MADE, {"idr-a-dockermanager": ["ada", "bob"]}, (), ())
+    coming = refreshing.Coming("idr-20261125T030000Z", MADE, {"idr-a-dockermanager": ["ada", "bob"]}, ())
     monkeypatch.setattr(refreshing, "plan", lambda *_: coming)
     done = refreshing.Refreshed(coming.set, Applied(MADE, 7), {"idr-a-omero-data-before-1": "v-1"})
     monkeypatch.setattr(refreshing, "refresh", lambda *_: done)

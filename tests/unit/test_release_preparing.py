@@ -12,7 +12,7 @@ from tests.backups import of_volumes, things
 from tests.releases import EVERY, HEAD, SPARE, World, folders
 
 ASKED = preparing.Prepare("newidr", "idr")
-SOON = datetime.now(UTC).replace(microsecond=0) + timedelta(minutes=1)
+SOON = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)  # after whatever begins in these tests
 EARLIER = SOON - timedelta(days=2)
 
 

@@ -299,6 +299,49 @@ def stored(urls):
     return {target: _find(_key(target), chosen) for target in targets}
 
 
+def keys(regexes, file=None):
+    """
+    The keys of the stored entries that regular expressions find: path and query, as they can be refreshed.
+
+    regexes:  searched in each key, as by ``purge_matching``; a list, or one
+    file:     instead of returning them, write them to this file on the proxy, one a line, for ``nginx_cache.refresh``
+
+    Returns the keys, each once and in their order; with a file ``{"file": str, "urls": int}``. Reads the beginning of
+    every entry's file. Refused: an invalid expression, and one that finds just any key.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt idr-proxy nginx_cache.keys '^/webclient/api/containers/'
+        salt idr-proxy nginx_cache.keys '["^/static/", "^/mapr/"]' file=/root/warm.urls
+    """
+    wanted = [_expression(regex) for regex in ([regexes] if isinstance(regexes, str) else regexes)]
+    found = set()
+    with concurrent.futures.ThreadPoolExecutor(READERS) as readers:
+        for path in _chosen().values():
+            below = [os.path.join(path, part, second) for part in _listed(path) for second in _listed(f"{path}/{part}")]
+            for matches in readers.map(lambda folder: _matching(_AnyOf(wanted), folder), below):
+                found.update(key for _, _, key in matches if re.fullmatch(r"[!-~]+", key))
+    if file is None:
+        return sorted(found)
+    os.makedirs(os.path.dirname(file), exist_ok=True)
+    with open(f"{file}.new", "w", encoding="ascii") as lines:
+        lines.writelines(f"{key}\n" for key in sorted(found))
+    os.rename(f"{file}.new", file)
+    return {"file": file, "urls": len(found)}
+
+
+class _AnyOf:
+    """Regular expressions of which one has to find something."""
+
+    def __init__(self, expressions):
+        self.expressions = expressions
+
+    def search(self, key):
+        return any(expression.search(key) for expression in self.expressions)
+
+
 def _target(url):
     """Path and query of a URL, as they stand in a request's first line."""
     public = __pillar__["environment"]["public"]

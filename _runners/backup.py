@@ -21,6 +21,7 @@ from idr.backup import (
     project,
     pruning,
     refilling,
+    remotely,
     restoring,
     schedule,
     taking,
@@ -41,8 +42,7 @@ __load__ = [
 __func_alias__ = {"list_": "list"}
 
 
-CREATE = "backup/create"
-UNIT, SCHEDULED = "idr-backup.service", "idr-backup-scheduled.service"
+SCHEDULED = "idr-backup-scheduled.service"
 
 
 @door
@@ -71,13 +71,12 @@ def create(env, apply=False, frozen=20, even_if=None, break_lock=None, scheduled
         salt-run backup.create idr apply=True
     """
     here = __opts__.get("idr_environment")
-    tell = milestones(__opts__, CREATE)
+    tell = milestones(__opts__, remotely.CREATE)
     if here is None:
-        given = {"apply": apply, "frozen": frozen, "even_if": even_if, "break_lock": break_lock, "scheduled": scheduled}
-        words = ["backup.create", env, *(f"{key}={value}" for key, value in given.items() if value)]
+        given = {"frozen": frozen, "even_if": even_if, "break_lock": break_lock, "scheduled": scheduled}
         if not apply:
-            return at_master.answer(env, folder_of(env, site), words)
-        return at_master.run(env, folder_of(env, site), words, UNIT, CREATE, tell)
+            return remotely.plan(env, folder_of(env, site), **given)
+        return remotely.create(env, folder_of(env, site), tell, **given)
     _has_to_be_ours(env)
     if even_if not in (None, "silent"):
         raise Refused([f"even_if: only `silent` can be said, not {even_if}"])
@@ -112,7 +111,7 @@ def scheduled(env, **kwargs):
         return {"result": True, "comment": f"one is going on: {report}"}
     words = ["backup.create", env, "apply=True", "even_if=silent", "scheduled=True"]
     try:
-        began = on_server.begin(at_master.in_unit(words, SCHEDULED, CREATE), None)
+        began = on_server.begin(at_master.in_unit(words, SCHEDULED, remotely.CREATE), None)
     except SystemExit as error:  # what is done over SSH tells its failures so
         raise IdrError(str(error)) from None
     return {"result": True, "comment": f"begun: {began['report']}"}

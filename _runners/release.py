@@ -1,16 +1,116 @@
-"""What an operator types to put another environment in the public's place."""
+"""What an operator types about a release: a new environment beside the live one, until it takes its place, and back."""
 
 import shlex
 
-<<<<<<< HEAD
+from idr import at_master, table
+from idr.asking import asking
+from idr.cloud import telling
 from idr.door import door, milestones
 from idr.errors import Refused
-from idr.release import detached, record, seat, switching
+from idr.release import aborting, asked, checking, detached, finishing, preparing, record, seat, switching
 from idr.release import history as ended
 from idr.release import status as standing
 from idr.site import folder_of
 
-__load__ = ["switch", "rollback", "resume", "status", "history"]
+__load__ = [
+    "prepare", "check", "switch", "rollback", "resume", "status", "history", "finish", "abort", "seen_", "writes",
+]  # fmt: skip
+__func_alias__ = {"seen_": "seen"}
+
+DEFAULTS = {"limit": 300, "bake": 60, "drain": 0}
+
+
+@door
+def prepare(new, apply=False, set=None, commit=None, even_if=None, break_lock=None, site=None, **given):
+    """
+    Make a new environment of the live one's data and this checkout's commit, up to where it could be switched to: its
+    floating IP first, a backup set, servers and volumes, the deploy, and its cache warmed.
+
+    new:         the new environment's name
+    from:        the live environment
+    set:         a backup set of that one, by its id; a new one is taken unless given
+    commit:      the beginning of this checkout's commit, for who wants to be sure of it
+    even_if:     ``not-live`` to make it from an environment that isn't live, ``failing`` as for ``environment.apply``;
+                 with a comma between them
+    break_lock:  a run that is known to be dead, as the refusal names it
+    site:        where the operator's directories of both environments are, absolute; ``~/.config/idr`` unless given
+
+    Without ``apply=True`` the plan is returned and nothing changes. Applied again it changes nothing; after a failure,
+    and after a lost terminal, it goes on, with the same set and commit. Refused, with all reasons at once, where the
+    new one is live, or there and of no release; where the other isn't live; from a checkout that isn't clean; and where
+    the backup or the new environment couldn't be made.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run release.prepare newidr from=idr
+        salt-run release.prepare newidr from=idr apply=True
+        salt-run release.prepare newidr from=idr set=idr-20261125T030000Z apply=True
+    """
+    _has_to_be_at_a_seat("prepare", new)
+    begun = preparing.Prepare(str(new), _from(given), set, commit, frozenset(_words(even_if)))
+    if apply:
+        return _prepared(begun, preparing.prepare(begun, break_lock, _folders(site), milestones(__opts__, "release")))
+    coming = preparing.plan(begun, _folders(site))
+    more = [*([f"site={site}"] if site else []), "apply=True"]
+    is_done = bool(coming.ready) and not coming.plan.steps
+    notes = [f"{new} is ready since {coming.ready}"] if coming.ready else []
+    lines = _lines_of_prepare(begun, coming)
+    how = "" if is_done else shlex.join(["salt-run", *begun.typed.split(), *more])
+    return _planned(coming.plan, lines, [*notes, *coming.notes], coming.problems, how)
+
+
+@door
+def check(new, old=None, production=None, set=None, even_if=None, site=None, **kwargs):
+    """
+    Find everything that keeps an environment from becoming the public's: every guard, all at once, each with what to
+    do about it.
+
+    new:         the environment that is to take over, e.g. ``newidr``
+    old:         the one in whose place it's to be; the one that it was made from, or is live, unless given
+    production:  the production address, as you know it, e.g. ``198.51.100.10``: refused where it's another
+    set:         the id of the backup set that it was made from, where no record says it
+    even_if:     ``writes`` to let it pass although the old one was written to since, which is lost then
+    site:        where the operator's directories of both environments are, absolute; ``~/.config/idr`` unless given
+
+    From a checkout with ``clouds.yaml`` and SSH. Changes nothing; the exit code is 1 with every problem. Ports are
+    tried, and pages asked, from here through the new one's own address, under the public name. What's expected of the
+    site is in ``pillar/environment_defaults.sls`` (``release_…``). As data with ``--out=json``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run release.check newidr production=198.51.100.10
+        salt-run release.check newidr even_if=writes
+    """
+    _has_to_be_at_a_seat("check", new)
+    found = checking.check(
+        new,
+        old,
+        address=production,
+        set_=set,
+        even_if=_words(even_if),
+        folders=_folders(site),
+        tell=milestones(__opts__, "release/check"),
+    )
+    told = {
+        "result": not found.problems,
+        "comment": f"{new} may take over from {found.old}" if not found.problems else f"{new} may not take over",
+        "new": new,
+        "old": found.old,
+        "commit": found.commit,
+        "seconds": found.seconds,
+        "passed": list(found.passed),
+        "problems": list(found.problems),
+        "writes": list(found.writes),
+        "lines": [*(f"  ok  {line}" for line in found.passed), *(f"  NO  {line}" for line in found.problems)],
+    }
+    if found.problems:
+        told["retcode"] = 1  # of the shell; that of an orchestration is in the context
+        __context__["retcode"] = 1
+    return {"data": told, "outputter": "environment"}
 
 
 @door
@@ -44,41 +144,11 @@ def switch(
     Without ``apply=True`` the plan is returned, with what every guard says, and nothing changes. Applied it's refused
     unless all of ``release.check`` passes now. Where it doesn't show what it should, gives no answer while it's
     watched, or takes too long, all is moved back, and the exit code is 1. Typed again meanwhile, it follows.
-=======
-from idr import at_master, table
-from idr.asking import asking
-from idr.door import door, milestones
-from idr.errors import Refused
-from idr.release import asked, checking
-from idr.site import folder_of
-
-__load__ = ["check", "seen_", "writes"]
-__func_alias__ = {"seen_": "seen"}
-
-
-@door
-def check(new, old=None, production=None, set=None, even_if=None, site=None, **kwargs):
-    """
-    Find everything that keeps an environment from becoming the public's: every guard, all at once, each with what to
-    do about it.
-
-    new:         the environment that is to take over, e.g. ``newidr``
-    old:         the one in whose place it's to be; the one that it was made from, or is live, unless given
-    production:  the production address, as you know it, e.g. ``198.51.100.10``: refused where it's another
-    set:         the id of the backup set that it was made from, where no record says it
-    even_if:     ``writes`` to let it pass although the old one was written to since, which is lost then
-    site:        where the operator's directories of both environments are, absolute; ``~/.config/idr`` unless given
-
-    From a checkout with ``clouds.yaml`` and SSH. Changes nothing; the exit code is 1 with every problem. Ports are
-    tried, and pages asked, from here through the new one's own address, under the public name. What's expected of the
-    site is in ``pillar/environment_defaults.sls`` (``release_…``). As data with ``--out=json``.
->>>>>>> check
 
     CLI Example:
 
     .. code-block:: bash
 
-<<<<<<< HEAD
         salt-run release.switch newidr
         salt-run release.switch newidr production=198.51.100.10 apply=True
     """
@@ -90,7 +160,7 @@ def check(new, old=None, production=None, set=None, even_if=None, site=None, **k
     tell = milestones(__opts__, "release/switch")
     if not apply:
         coming = seat.coming_switch(new, meant, allowed, _folders(site), tell)
-        return _planned(coming, _typed("switch", new, given | {"production": coming.now.public.ip}))
+        return _coming(coming, _typed("switch", new, given | {"production": coming.now.public.ip}))
     if meant is None:
         raise Refused(["production: say which address is the public's, as you mean it: production=198.51.100.10"])
     if not here:
@@ -130,7 +200,7 @@ def rollback(
         return detached.run(new, _deed(typed, break_lock), tell)
     coming = seat.coming_rollback(new, allowed, _folders(site), tell)
     if not apply:
-        return _planned(coming, typed)
+        return _coming(coming, typed)
     for line in coming.lost:
         tell(f"lost by going back: {line}")
     return _done(seat.begin(coming, limits, drain, allowed, break_lock, typed, _folders(site), tell))
@@ -164,7 +234,7 @@ def resume(new, back=False, apply=False, limit=300, bake=60, break_lock=None, he
         return detached.run(new, _deed(typed, break_lock), tell)
     coming = seat.coming_resume(new, back)
     if not apply:
-        return _planned(coming, typed)
+        return _coming(coming, typed)
     return _done(seat.resume(coming, back, limits, break_lock, typed, _folders(site), tell), back)
 
 
@@ -200,36 +270,86 @@ def history(**kwargs):
     commit, seconds that it took, seconds without an answer, and how many checks were passed.
 
     It's on the public's address in the cloud. As data with ``--out=json``.
-=======
-        salt-run release.check newidr production=198.51.100.10
-        salt-run release.check newidr even_if=writes
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run release.history
     """
-    _has_to_be_at_a_seat("check", new)
-    found = checking.check(
-        new,
-        old,
-        address=production,
-        set_=set,
-        even_if=str(even_if).split(",") if even_if else (),
-        folders=_folders(site),
-        tell=milestones(__opts__, "release/check"),
-    )
-    told = {
-        "result": not found.problems,
-        "comment": f"{new} may take over from {found.old}" if not found.problems else f"{new} may not take over",
-        "new": new,
-        "old": found.old,
-        "commit": found.commit,
-        "seconds": found.seconds,
-        "passed": list(found.passed),
-        "problems": list(found.problems),
-        "writes": list(found.writes),
-        "lines": [*(f"  ok  {line}" for line in found.passed), *(f"  NO  {line}" for line in found.problems)],
-    }
-    if found.problems:
-        told["retcode"] = 1  # of the shell; that of an orchestration is in the context
-        __context__["retcode"] = 1
-    return {"data": told, "outputter": "environment"}
+    return {"data": {"history": ended.of(seat.look(""))}, "outputter": "release"}
+
+
+@door
+def finish(new, confirm=None, apply=False, even_if=None, break_lock=None, site=None, **kwargs):
+    """
+    Finish a release: the environment that the new one replaced is removed, as ``environment.destroy`` does it. There's
+    no ``release.rollback`` any more from then on.
+
+    new:         the environment that is live now
+    confirm:     the old one's name, which ``apply=True`` needs
+    even_if:     ``early`` to have it removed before its keep time is over (pillar ``release_keep_days``)
+    break_lock:  a run that is known to be dead, as the refusal names it
+    site:        where the operator's directories of both environments are, absolute; ``~/.config/idr`` unless given
+
+    Without ``apply=True`` the plan is returned and nothing changes. Refused, with all reasons at once, where the switch
+    wasn't confirmed or something was moved since, where the new one isn't live, before the keep time is over, and where
+    ``environment.destroy`` refuses. After a failure it goes on.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run release.finish newidr
+        salt-run release.finish newidr confirm=idr apply=True
+    """
+    _has_to_be_at_a_seat("finish", new)
+    tell = milestones(__opts__, "release")
+    if apply:
+        done = finishing.finish(new, confirm, even_if, break_lock, _folders(site), tell)
+        if done.is_over:
+            return {"result": True, "comment": f"the release of {new} is finished: nothing to change"}
+        answer = {"result": True, "comment": f"the release of {new} is finished, {done.old} is gone"}
+        return answer | _removed(done.plan)
+    ending = finishing.plan(new, even_if, _folders(site), tell)
+    words = ["salt-run", "release.finish", new, f"confirm={ending.old}"]
+    words += [*([f"even_if={even_if}"] if even_if else []), *([f"site={site}"] if site else []), "apply=True"]
+    if ending.is_over:
+        return _planned(ending.plan, [], list(ending.notes), ending.problems, "")
+    lines = [] if ending.problems else [f"{new} is of no release any more, and there's no way back to {ending.old}"]
+    return _planned(ending.plan, lines, list(ending.notes), ending.problems, shlex.join(words))
+
+
+@door
+def abort(new, confirm=None, apply=False, break_lock=None, site=None, **kwargs):
+    """
+    Give up a release before it's live: what ``release.prepare`` made of the new environment goes, its floating IP too.
+
+    new:         the new environment's name
+    confirm:     its name once more, which ``apply=True`` needs
+    break_lock:  a run that is known to be dead, as the refusal names it
+    site:        where the operator's directories of both environments are, absolute; ``~/.config/idr`` unless given
+
+    The live environment isn't touched, and the backup set stays. Without ``apply=True`` the plan is returned and
+    nothing changes. Refused where the new one is live, while something is being moved, where it's of no release, and
+    where ``environment.destroy`` refuses. After a failure it goes on.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run release.abort newidr
+        salt-run release.abort newidr confirm=newidr apply=True
+    """
+    _has_to_be_at_a_seat("abort", new)
+    tell = milestones(__opts__, "release")
+    folder = _folders(site)(new)
+    if apply:
+        done = aborting.abort(new, confirm, break_lock, folder, tell)
+        return {"result": True, "comment": f"the release of {new} is given up"} | _removed(done.plan)
+    would = aborting.plan(new, folder, tell)
+    words = ["salt-run", "release.abort", new, f"confirm={new}", *([f"site={site}"] if site else []), "apply=True"]
+    return _planned(would.plan, [], list(would.notes), would.problems, shlex.join(words))
 
 
 @door
@@ -242,22 +362,11 @@ def seen_(env, site=None, **kwargs):
     site:  the operator's directory for it, absolute; ``~/.config/idr/<env>`` unless given
 
     On the environment's master, or from a checkout and over SSH. Changes nothing.
->>>>>>> check
 
     CLI Example:
 
     .. code-block:: bash
 
-<<<<<<< HEAD
-        salt-run release.history
-    """
-    return {"data": {"history": ended.of(seat.look(""))}, "outputter": "release"}
-
-
-def _folders(site):
-    """What gives an operator's directory of an environment."""
-    return lambda env: folder_of(env, f"{site}/{env}" if site else None)
-=======
         salt-run --out=json release.seen idr
     """
     if __opts__.get("idr_environment") is None:
@@ -294,12 +403,6 @@ def writes(env, since, site=None, **kwargs):
     return {"result": True, "comment": f"written to {env} since {since}", "asked": servers, "writes": answers}
 
 
-def _ours(env):
-    at_master.has_to_be_of(__opts__, env, f"type it there: ssh {env}-proxy")
-    return table.of_master(__opts__)
->>>>>>> check
-
-
 def _has_to_be_at_a_seat(function, *words):
     """What takes an operator's credentials, and reaches two environments, isn't for a master."""
     here = __opts__.get("idr_environment")
@@ -308,7 +411,24 @@ def _has_to_be_at_a_seat(function, *words):
         raise Refused([f"this is the master of {here}, which reaches no other environment: at a checkout, {typed}"])
 
 
-<<<<<<< HEAD
+def _ours(env):
+    at_master.has_to_be_of(__opts__, env, f"type it there: ssh {env}-proxy")
+    return table.of_master(__opts__)
+
+
+def _folders(site):
+    """What gives an operator's directory of an environment."""
+    return lambda env: folder_of(env, f"{site}/{env}" if site else None)
+
+
+def _from(given):
+    problems = [f"{key}: unknown argument" for key in given if key != "from"]
+    problems += [] if given.get("from") else ["from: say which environment is live: from=idr"]
+    if problems:
+        raise Refused(problems)
+    return str(given["from"])
+
+
 def _words(even_if, *known):
     said = tuple(str(even_if).split(",")) if even_if else ()
     wrong = [it for it in said if known and it not in known]
@@ -328,9 +448,6 @@ def _limits(limit, bake, drain):
     return switching.Limits(limit, bake)
 
 
-DEFAULTS = {"limit": 300, "bake": 60, "drain": 0}
-
-
 def _typed(function, new, given):
     """What was typed, as a lock's refusal shows it: without `salt-run`, and what is said anyway."""
     words = [f"{key}={value}" for key, value in given.items() if value is not None and value != DEFAULTS.get(key)]
@@ -342,8 +459,50 @@ def _deed(typed, broken):
     return [*shlex.split(typed), "apply=True", "here=True", *([f"break_lock={broken}"] if broken else [])]
 
 
-def _planned(coming, typed):
-    """A plan as it's shown, with what would carry it out."""
+def _lines_of_prepare(begun, coming):
+    """What happens beside the new environment's own plan."""
+    if coming.problems or coming.ready:
+        return []
+    lines = []
+    if coming.backup:
+        parts = ", ".join(coming.backup.get("snapshots", ()))
+        lines.append(f"a backup set of {begun.old} is taken: {parts}")
+        lines += [f"note: {note}" for note in coming.backup.get("notes", ())]
+    else:
+        lines.append(f"{begun.new} is made of {coming.set}, by commit {coming.commit[:12]}")
+    lines.append(f"its cache is warmed: what is found by {', '.join(coming.warm) or 'nothing'}")
+    return lines
+
+
+def _planned(plan, lines, notes, problems, how):
+    """A plan as it's shown, with what would carry it out; HOW is empty where there's nothing to change."""
+    comment = f"a plan, nothing was changed. To do it: {how}" if how else "nothing to change"
+    told = {"result": True, "comment": comment, **(telling.as_data(plan) if plan else {})}
+    shown = telling.lines(plan) if plan and not problems else []
+    told["lines"] = [*lines, *shown, *(f"note: {it}" for it in notes), *(f"BLOCKED: {it}" for it in problems)]
+    if problems:
+        told |= {"result": False, "comment": "a plan that is blocked, nothing was changed", "retcode": 1}
+        told["problems"] = list(problems)
+        __context__["retcode"] = 1
+    return {"data": told, "outputter": "environment"}
+
+
+def _prepared(begun, done):
+    """What a release came to that is ready."""
+    answer = {"result": True, "comment": f"{begun.new} is ready since {done.ready}: salt-run release.check {begun.new}"}
+    answer |= {"set": done.set, "ready": done.ready}
+    steps = [str(step) for step in done.applied.plan.steps] + (done.applied.enrolled or [])
+    steps += done.applied.updated.steps if done.applied.updated else []
+    answer |= {"done": steps} if steps else {}
+    notes = list(done.notes)
+    if done.warmed:
+        answer["warmed"] = {key: done.warmed[key] for key in ("urls", "refreshed", "seconds") if key in done.warmed}
+        notes += [f"not warmed: {url}: {why}" for url, why in done.warmed["failed"].items()]
+    return answer | ({"notes": notes} if notes else {})
+
+
+def _coming(coming, typed):
+    """A move as it's shown, with what would carry it out."""
     now, move = coming.now, coming.move
     spare = now.named(move.spare)
     rows = [("public", now.public, move.target), *([("spare", spare, move.source)] if spare else [])]
@@ -392,8 +551,8 @@ def _done(done, back=False):
     }
     answer |= {"problems": list(done.why)} if done.why else {}
     return answer | ({"notes": list(done.notes)} if done.notes else {})
-=======
-def _folders(site):
-    """What gives an operator's directory of an environment."""
-    return lambda env: folder_of(env, f"{site}/{env}" if site else None)
->>>>>>> check
+
+
+def _removed(plan):
+    answer = {"done": [str(step) for step in plan.steps]}
+    return answer | ({"notes": list(plan.notes)} if plan.notes else {})

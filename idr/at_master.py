@@ -16,6 +16,7 @@ from idr.ssh import connections
 
 OUT_OF_SIGHT = 300  # seconds without a word from the master until a runner is no longer followed
 LOOK = 300  # seconds that a runner may take which only looks
+FAILED = ("ERROR", "The minion function caused an exception", "Passed invalid arguments", "'")  # of a minion's answers
 
 
 def has_to_be_of(opts, environment, otherwise):
@@ -41,6 +42,33 @@ def answer(name, folder, words, seconds=LOOK):
     with reached(name, folder) as (ssh, proxy):
         text = ssh.do(proxy, "answer", {"words": words}, seconds=seconds)
     return returned(text, f"on {proxy.id}: salt-run {' '.join(words)}")
+
+
+def execute(name, folder, server, function, **values):
+    """
+    What a function of a server's minion returns that is soon done, asked by its environment's master. An IdrError where
+    the minion doesn't answer, or what is asked can't be had.
+
+    folder:  the operator's site directory
+    values:  what the function is given, by its arguments' names
+    """
+    words = executing(server, function, **values)
+    return executed(answer(name, folder, words), server, function)
+
+
+def executing(server, function, **values):
+    """The runner, and its arguments, that has a function of a server's minion run."""
+    return ["salt.execute", server, function, *([f"kwarg={json.dumps(values)}"] if values else [])]
+
+
+def executed(said, server, function):
+    """What a function of a server's minion returned, by what ``salt.execute`` did. An IdrError where it's an error."""
+    if not isinstance(said, dict) or server not in said:
+        raise IdrError(f"{server}: its minion doesn't answer")
+    if isinstance(said[server], str) and said[server].startswith(FAILED):
+        lines = [line for line in said[server].strip().splitlines() if line.strip()]
+        raise IdrError(f"{server}: {function}: {lines[-1] if lines[0].startswith(FAILED[1]) else lines[0]}")
+    return said[server]
 
 
 def run(name, folder, words, unit, action, tell):

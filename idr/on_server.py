@@ -395,6 +395,8 @@ def _events(offset, action):
 def _milestone(event, action):
     """What an event tells of the progress, None if it doesn't."""
     data = event["data"]
+    if action and event["tag"] == f"idr/{action}":  # a module's, which has its minion's word in it
+        return {"said": data["data"]["message"]}
     if action:
         return {"said": data["message"]} if event["tag"] == f"idr/{action}/progress" else None
     if data.get("fun") != "state.highstate":

@@ -61,6 +61,13 @@ release_counts:                         # numbers of a page's JSON, also not to 
   /api/v0/m/screens/?limit=1: {at: meta.totalCount, least: 1}
   /api/v0/m/projects/?limit=1: {at: meta.totalCount, least: 1}
 
+# Of a new release's cache, which is a clone of the old one's: what another version of OMERO.web may answer otherwise, by
+# expressions that find it in the cache's keys (path and query). `release.prepare` has it fetched anew.
+release_warm: [^/static/, ^/mapr/api/config/, ^/webclient/api/containers/, '^/api/v0/(m/(projects|screens)/)?(\?|$)']
+
+# Days after a confirmed switch for which `release.finish` leaves the old environment where it is.
+release_keep_days: 14
+
 # A server is <side>-<role>, or <side>-<role><number> where there are more. Roles: proxy (one, for both sides), omero,
 # database, dockermanager (analysis side), management (production side; gets what every server gets, and no volume).
 # A volume's name is that of its server without the environment, and its use: a second OMERO is

@@ -25,12 +25,14 @@ MAY_BE_SAID = (MISMATCH, LIVE, AGAIN, DISPROVED)
 class Restore:
     """
     What is asked for: the id of a SET; the uses of VOLUMES whose place it's to take where they're there, None for all
-    that can't be made again; and what it's to be done in spite of.
+    that can't be made again; what it's to be done in spite of; and whether the analysis side is made of what the set
+    has OF PRODUCTION, though it has that side's own.
     """
 
     set: str
     volumes: tuple[str, ...] | None = None
     even_if: frozenset[str] = frozenset()
+    of_production: bool = False
 
 
 def plan(asked, name, given):
@@ -132,7 +134,8 @@ class _Restoration:
 
     def _piece(self, volume):
         """What of the set such a volume is made of; of production's, where the set has none of the analysis side."""
-        uses = (volume.use, volume.source.removeprefix("use:"))
+        production = volume.source.removeprefix("use:")
+        uses = (production,) if self.asked.of_production else (volume.use, production)
         return next((piece for use in uses for piece in self.backup.pieces if piece.use == use), None)
 
     def _from_the_set(self, volume):
@@ -237,11 +240,15 @@ class _Restoration:
             if volume.source.removeprefix("use:") in made and use not in made
         ]
         if old:
-            self._tell_of_servers(", ".join(it.name for it in old))
+            self.notes.append(f"made anew as soon as the clones are there: {', '.join(it.name for it in old)}")
+        production = [it.name for it in self.before.wanted.servers if self.name in it.networks]
+        public = [it.name for it in old if it.name in production]  # what visitors would miss
+        if public:
+            self._tell_of_live(", ".join(public))
 
-    def _tell_of_servers(self, names):
+    def _tell_of_live(self, names):
         signs, unknown = live.signs(self.facts, self.name, self.before.wanted.public_name)
-        self.notes += [f"made anew as soon as the clones are there: {names}", *unknown]
+        self.notes += unknown
         if signs:
             self.notes.append(
                 f"{self.name} is live ({signs[0]}): the site is down from then until they are deployed, but for what "

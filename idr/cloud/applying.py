@@ -55,7 +55,7 @@ def plan(name, given, about=all_of_it):
     return about(_look(connect(asked.cloud), asked)).plan
 
 
-def apply(name, given, broken, deploy, folder, tell, about=all_of_it, purpose="apply", typed=None):
+def apply(name, given, broken, deploy, folder, tell, about=all_of_it, purpose="apply", typed=None, pause=None):
     """
     Make an environment as pillar and the command line say; where it is so, do nothing.
 
@@ -65,6 +65,7 @@ def apply(name, given, broken, deploy, folder, tell, about=all_of_it, purpose="a
     folder:  the operator's site directory
     tell:    is told one line of progress at a time
     about:   as for `plan`; its PURPOSE, and what was TYPED for it, are told to others as `lock.held` does
+    pause:   what comes between the volumes, which take their time, and everything else: is called when they are there
 
     Returns an ``Applied``. Refused with every problem at once, before anything is made.
     """
@@ -75,6 +76,10 @@ def apply(name, given, broken, deploy, folder, tell, about=all_of_it, purpose="a
         with lock.held(cloud, name, seen.run, purpose, broken, typed) as held:
             shown, seen = seen, _unblocked(about(_look(cloud, asked)))
             _tell_difference(shown.plan, seen.plan, tell)
+            if pause and seen.plan.steps:
+                _volumes_first(cloud, seen, held, tell)
+                pause()
+                seen = _unblocked(about(_look(cloud, asked)))
             return _run(cloud, seen, held, lambda plan: plan, deploy, folder, tell)
     return _on_its_servers(cloud, seen, deploy, folder, tell)
 
@@ -127,6 +132,22 @@ def _tell_difference(shown, now, tell):
         tell(f"not in the plan before: {step}")
 
 
+def _volumes_first(cloud, seen, held, tell):
+    """Carry out what of a plan is done while all servers are still up: volumes renamed and made."""
+    first = []
+    for step in seen.plan.steps:
+        if step.kind in ("volume", "snapshot") and {*step.needs} <= {it.key for it in first}:
+            first.append(step)
+    held.begin(seen.run)
+    _done(carry_out(cloud, replace(seen.plan, steps=tuple(first)), tell, held, look_first=seen.goes_on), first)
+
+
+def _done(outcome, steps):
+    if outcome.problems:
+        done = f"{len(outcome.done)} of {len(steps)} steps are done"
+        raise Refused(outcome.problems, f"{'interrupted; ' if outcome.interrupted else ''}{GOES_ON} ({done})")
+
+
 def _run(cloud, seen, held, share, deploy, folder, tell):
     """
     Carry out a plan until by a new look nothing of it is left, and what follows on the servers.
@@ -134,10 +155,7 @@ def _run(cloud, seen, held, share, deploy, folder, tell):
     share:  what of an environment's whole plan this run is about
     """
     held.begin(seen.run)
-    outcome = carry_out(cloud, seen.plan, tell, held, look_first=seen.goes_on)
-    if outcome.problems:
-        done = f"{len(outcome.done)} of {len(seen.plan.steps)} steps are done"
-        raise Refused(outcome.problems, f"{'interrupted; ' if outcome.interrupted else ''}{GOES_ON} ({done})")
+    _done(carry_out(cloud, seen.plan, tell, held, look_first=seen.goes_on), seen.plan.steps)
     now = facts(cloud, image=seen.wanted.image)
     whole = planning.plan(seen.wanted, now, seen.run)
     left = share(whole)

@@ -28,7 +28,8 @@ MAY_BE_EMPTY = ("idr_network_external", "idr_volume_type", "idr_availability_zon
 SUBNETS = ("idr_environment_idr_subnet", "idr_environment_analysis_subnet")
 SMALLEST = 64  # addresses of a subnet
 LISTS = ("idr_keypair_keys", "dns_nameservers")
-IN_FILES = ("servers", "backup_keep", "backup_hours", *expectations.KEYS)  # alone
+OF_RELEASES = (*expectations.KEYS, "release_warm", "release_keep_days")
+IN_FILES = ("servers", "backup_keep", "backup_hours", *OF_RELEASES)  # alone
 BLANK = ("", "blank")
 KEY = re.compile(r"(ssh|ecdsa|sk)-[\w@.-]+ [A-Za-z0-9+/]+=*( .*)?")
 
@@ -100,6 +101,24 @@ def release_expectations(environment, folder, checkout=CHECKOUT):
     return found
 
 
+def release_warm(environment, checkout=CHECKOUT):
+    """Expressions that find in the cache's keys what a new release may answer otherwise. Refused with every problem."""
+    reader = _Reader(environment, {}, Path(checkout), Path.home())
+    expressions = reader.release_warm()
+    if reader.problems:
+        raise Refused(reader.problems)
+    return expressions
+
+
+def release_keep_days(environment, checkout=CHECKOUT):
+    """Days after a switch for which the old environment is kept. Refused with every problem."""
+    reader = _Reader(environment, {}, Path(checkout), Path.home())
+    days = reader.release_keep_days()
+    if reader.problems:
+        raise Refused(reader.problems)
+    return days
+
+
 class _Reader:
     def __init__(self, environment, given, checkout, home, release=None):
         self.environment = environment = str(environment)  # YAML makes a number of `2026`
@@ -165,6 +184,8 @@ class _Reader:
         self.backup_keep()
         self.backup_hours()
         expectations.parse(self)
+        self.release_warm()
+        self.release_keep_days()
         if self.value("idr_environment_idr") not in (None, self.environment):
             self.wrong("idr_environment_idr", f"has to be {self.environment}, as it's asked for")
         return Wanted(
@@ -232,6 +253,21 @@ class _Reader:
             self.wrong("backup_hours", f"has to be a list of hours, 0 to 23, not {hours!r}")
             return []
         return hours
+
+    def release_warm(self):
+        expressions = self.value("release_warm") or []
+        if not isinstance(expressions, list) or not all(map(_finds_something_only, expressions)):
+            what = "has to be a list of regular expressions that don't find just any key"
+            self.wrong("release_warm", f"{what}, not {expressions!r}")
+            return []
+        return expressions
+
+    def release_keep_days(self):
+        days = self.value("release_keep_days")
+        if isinstance(days, bool) or not isinstance(days, int) or days < 0:
+            self.wrong("release_keep_days", f"has to be a whole number of days, 0 or more, not {days!r}")
+            return 0
+        return days
 
     def networks(self):
         found = []
@@ -371,6 +407,13 @@ class _Reader:
                 self.wrong(key, f"{network.cidr} is too small: it has to have {SMALLEST} addresses (/26)")
             if sum(network.name in server.networks for server in servers) > REST - SERVERS:
                 self.wrong(key, f"{network.name} has more servers than there are addresses for: {REST - SERVERS}")
+
+
+def _finds_something_only(expression):
+    try:
+        return isinstance(expression, str) and not re.search(expression, "/zq/Zq_0?q=zQ&z=1")
+    except re.error:
+        return False
 
 
 def _parameter(use):

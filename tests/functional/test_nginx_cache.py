@@ -374,3 +374,19 @@ def test_purge_of_a_url_that_is_not_stored(proxy):
 def test_a_url_that_is_none_of_this_site_is_refused(proxy, function, url, why):
     assert proxy.salt(function, url).startswith(f"ERROR: {why}")
     assert not proxy.asked()
+
+
+# --- keys -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_keys_that_expressions_find_are_those_that_can_be_refreshed(proxy):
+    fill(proxy, ["/static/1.css?_2.0", "/static/2.js", "/mapr/1/?a=1&_=17", "/mapr/2/"])
+
+    assert proxy.salt("nginx_cache.keys", "^/static/") == ["/static/1.css?_2.0", "/static/2.js"]
+    written = proxy.salt("nginx_cache.keys", ["^/static/", "/mapr/1/"], file="/var/lib/idr/warm.urls")
+
+    assert written == {"file": "/var/lib/idr/warm.urls", "urls": 3}
+    keys = proxy.run("cat /var/lib/idr/warm.urls").splitlines()
+    assert keys == ["/mapr/1/?a=1", "/static/1.css?_2.0", "/static/2.js"]
+    assert set(proxy.salt("nginx_cache.stored", keys)) == set(keys)
+    assert proxy.salt("nginx_cache.keys", "").startswith("ERROR: '' finds just any key")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from idr.analysis import refreshing
 from tests.functional.postgresql_host import (
     DATA,
     OURS,
@@ -63,6 +64,21 @@ def test_who_may_do_what(server):
     sql("CREATE ROLE stranger LOGIN")
     for privilege in ("CONNECT", "TEMPORARY"):
         assert sql(f"SELECT has_database_privilege('stranger', 'idr', '{privilege}')") == "f"
+
+
+def test_passwords_of_two_sides_are_told_apart_without_telling_them(server):
+    assert_good(server.apply())
+    table = "CREATE TABLE password (experimenter_id bigint, hash text); INSERT INTO password VALUES (0, 'a'), (1, 'b')"
+    login("omero", OURS, statement=table)
+
+    before = {row["name"]: row["digest"] for row in server.modules.pg_sql.query(refreshing.ROLES)}
+    sql("ALTER ROLE omeroreadonly PASSWORD 'another'")
+    after = {row["name"]: row["digest"] for row in server.modules.pg_sql.query(refreshing.ROLES)}
+
+    assert before.keys() == after.keys() == {"omero", "omeroreadonly"}
+    assert {name for name in before if before[name] == after[name]} == {"omero"}
+    [root] = server.modules.pg_sql.query(refreshing.ROOT, database="idr")
+    assert root["name"] == "root of OMERO" and root["digest"] not in ("a", "b")
 
 
 def test_secrets_are_nowhere(server):

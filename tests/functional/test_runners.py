@@ -269,3 +269,16 @@ def test_each_action_is_recorded(salt_run, checkout):
     last = json.loads(record.read_text().splitlines()[-1])
     assert (last["what"], last["result"]) == ("environment.check", False)
     assert record.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_release_that_fails_at_its_first_step_ends_there_and_fails(salt_run):
+    given = {"new": "newidr", "from": "newidr", "production": "198.51.100.10", "even_if": {"check": "writes"}}
+
+    done = salt_run("salt-run", "--out=json", "state.orchestrate", "orch.release", f"pillar={json.dumps(given)}")
+
+    assert done.returncode == 1
+    [steps] = answer(done)["data"].values()
+    first, *others = sorted(steps.values(), key=lambda step: step["__run_num__"])
+    assert first["changes"]["return"]["problems"] == ["newidr: can't be made from itself: from= is the live one"]
+    assert [step["name"] for step in others] == ["release.check", "release.switch", "release.status"]
+    assert {step["__state_ran__"] for step in others} == {False}

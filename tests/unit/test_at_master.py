@@ -130,3 +130,31 @@ def test_a_site_that_others_may_look_into_asks_nobody(there, monkeypatch):
     with pytest.raises(Refused):
         run([])
     assert not link.asked
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({}, "idr-proxy: its minion doesn't answer"),
+        ({"idr-omero": {}}, "idr-proxy: its minion doesn't answer"),
+        ({"idr-proxy": "ERROR: no volume is mounted"}, "idr-proxy: a.b: ERROR: no volume is mounted"),
+        ({"idr-proxy": "'a.b' is not available."}, "idr-proxy: a.b: 'a.b' is not available."),
+        (
+            {"idr-proxy": "The minion function caused an exception: Traceback\n  File\nKeyError: 'x'\n"},
+            "idr-proxy: a.b: KeyError: 'x'",
+        ),
+    ],
+)
+def test_what_a_minion_could_not_do_is_an_error_in_one_line(said, why):
+    with pytest.raises(IdrError) as error:
+        at_master.executed(said, "idr-proxy", "a.b")
+    assert str(error.value) == why
+
+
+def test_a_minions_function_is_asked_by_its_master_with_its_arguments_by_name(there):
+    link = there(("answer", json.dumps({"idr-proxy": ["/a", "/b"]})))
+
+    assert at_master.execute("idr", "/folder", "idr-proxy", "nginx_cache.keys", regexes=["^/a"]) == ["/a", "/b"]
+
+    words = ["salt.execute", "idr-proxy", "nginx_cache.keys", 'kwarg={"regexes": ["^/a"]}']
+    assert link.asked == [("answer", {"words": words})]

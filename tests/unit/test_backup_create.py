@@ -147,7 +147,7 @@ def test_the_schedule_begins_a_unit_with_the_current_releases_code_unless_one_go
     assert master.scheduled("idr")["comment"] == "one is going on: /var/log/idr/backup/1-create.json"
     [begun] = asked
     assert begun["words"] == ["backup.create", "idr", "apply=True", "even_if=silent", "scheduled=True"]
-    assert begun["unit"] != master.UNIT  # who types one follows their own
+    assert begun["unit"] != master.remotely.UNIT  # who types one follows their own
     assert master.scheduled("newidr")["retcode"] == 1
 
 

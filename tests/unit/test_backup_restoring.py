@@ -452,3 +452,20 @@ def test_an_apply_of_it_holds_the_lock_under_its_own_name_and_plans_once_more_wh
     assert refused.value.problems[0].endswith(
         f"salt-run backup.restore {EARLIER.id} into=idr apply=True break_lock=eve@desk:1"
     )
+
+
+def test_the_analysis_side_alone_leaves_the_live_site_up_and_asks_for_nothing_to_be_said():
+    plan = planned(BACKED_UP, ("a-omero-data", "a-database-db"), even_if=())
+
+    assert not plan.problems and names(plan, "remove") == ["remove server idr-a-omero", "remove server idr-a-database"]
+    assert not [note for note in plan.notes if "the site is down" in note]
+
+
+def test_the_analysis_side_is_made_of_productions_where_that_is_asked_for():
+    own = of_volumes(IDR, uses=[*USES, "a-omero-data"])
+    facts = clouds.added(IDR, *things(own))
+
+    plan = restoring.restoration(Restore(own.id, ("a-omero-data",), of_production=True), seen(facts)).plan
+
+    made = next(step for step in plan.steps if step.key == ("volume", "idr-a-omero-data"))
+    assert made.what["snapshot_id"] == f"{own.id}/omero-data"

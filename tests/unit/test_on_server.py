@@ -276,3 +276,14 @@ def test_what_a_runner_prints_is_told_with_what_it_complains_of(root):
     assert on_server.answer({"words": ["backup.create", "idr"]}, None) == (
         "--out=json backup.create idr\na complaint\n"
     )
+
+
+def test_what_a_module_tells_of_its_own_action_is_progress_too(root, monkeypatch):
+    monkeypatch.setattr(on_server, "EVENTS", root / "events.jsonl")
+    monkeypatch.setattr(on_server, "_going_on", lambda unit: "report")
+    said = {"id": "idr-proxy", "tag": "idr/nginx_cache/refresh", "data": {"message": "12 refreshed"}}
+    record(on_server.EVENTS, ("idr/nginx_cache/refresh", said), ("idr/nginx_cache/purge", said))
+
+    told = on_server.progress(ASKED | {"action": "nginx_cache/refresh", "offset": 0}, None)
+
+    assert told["events"] == [{"said": "12 refreshed"}]

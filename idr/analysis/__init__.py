@@ -1,0 +1,1 @@
+"""The analysis side by itself."""

@@ -1,0 +1,243 @@
+"""
+The analysis side made anew by itself, of a backup set's production data: new clones while users work on, the hub
+drained, the volumes swapped as a restore does it, looked at, and the hub opened again. What was there is put aside.
+
+Production isn't touched: nothing is in the plan that isn't the analysis side's, and the deploy that follows is of the
+commit that is there, where production has nothing to change.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+from idr import at_master, commits, update
+from idr.analysis.hub import Hub
+from idr.backup import manifest, restoring
+from idr.cloud import applying, inventory, mark, wanted
+from idr.cloud.connection import ERRORS, connect, told
+from idr.cloud.model import Plan
+from idr.errors import IdrError, Refused
+
+UNVERIFIED, AGAIN, DRIFT, HUB = "unverified", restoring.AGAIN, "drift", "hub"
+MAY_BE_SAID = (UNVERIFIED, AGAIN, DRIFT, HUB)
+USUAL, LONGEST = 15, 24 * 60  # minutes of notice
+
+# What tells one password from another without telling it: both are of random ones, and salted by whoever made them.
+ROLES = "SELECT rolname AS name, md5(rolpassword) AS digest FROM pg_authid WHERE rolpassword IS NOT NULL"
+ROOT = "SELECT 'root of OMERO' AS name, md5(hash) AS digest FROM password WHERE experimenter_id = 0 AND hash <> ''"
+
+
+@dataclass(frozen=True)
+class Refresh:
+    """
+    What is asked for: the data of a SET for an ENVIRONMENT's analysis side, None for its newest verified one; users are
+    told so many MINUTES before; and what it's to be done in spite of.
+    """
+
+    environment: str
+    set: str | None = None
+    minutes: int = USUAL
+    even_if: frozenset[str] = frozenset()
+
+    @property
+    def typed(self):
+        """The command for it."""
+        more = [f"set={self.set}"] if self.set else []
+        more += [f"minutes={self.minutes}"] if self.minutes != USUAL else []
+        more += [f"even_if={','.join(sorted(self.even_if))}"] if self.even_if else []
+        return " ".join(["analysis.refresh", self.environment, *more])
+
+
+@dataclass(frozen=True)
+class Coming:
+    """A refresh as it would be: of that SET, by that PLAN, with who is ON now. PROBLEMS block it."""
+
+    set: str | None
+    plan: Plan
+    on: dict[str, list[str]]
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Refreshed:
+    """A refresh that was done: its set, what an apply did, and what was put aside, ``{name: id}``."""
+
+    set: str
+    applied: applying.Applied
+    aside: dict[str, str]
+
+
+def plan(asked, folder, tell):
+    """
+    What has to be done until an analysis side has the data of a set: a ``Coming`` with its problems.
+
+    asked:   the ``Refresh``
+    folder:  the operator's site directory
+    tell:    is told one line of progress at a time
+    """
+    try:
+        found = _read(asked)
+        return _look(connect(found.cloud), asked, found, folder, tell)
+    except ERRORS as error:
+        raise IdrError(told(error)) from error
+
+
+def refresh(asked, broken, folder, tell):
+    """
+    Give an analysis side the data of a set, as `plan` says; where it has them, look at it once more.
+
+    broken:  the holder of a lock that is to be broken
+
+    Returns a ``Refreshed``. Refused with every problem at once, before anything is made. Where the new side isn't as it
+    has to be, the hub stays drained, and all that was there is kept.
+    """
+    try:
+        found = _read(asked)
+        cloud = connect(found.cloud)
+        coming = _look(cloud, asked, found, folder, tell)
+        if coming.problems:
+            raise Refused(coming.problems)
+        hub = _hub(asked, found, folder)
+        applied = applying.apply(
+            asked.environment, {"sources": coming.set}, broken, {"named": None, "even_if": None}, folder, tell,
+            _about(asked, found, coming.set), "refresh the analysis side", asked.typed,
+            pause=partial(hub.drain, asked.minutes, tell),
+        )  # fmt: skip
+        failed = applied.updated.deployed.failed if applied.updated and applied.updated.deployed else []
+        _has_to_be_well([*failed, *(() if failed else _wrong(asked.environment, found, folder, tell))], asked)
+        hub.undrain(tell)
+        return Refreshed(coming.set, applied, _aside(inventory.facts(cloud), asked.environment, coming.set))
+    except ERRORS as error:
+        raise IdrError(told(error)) from error
+
+
+def _read(asked):
+    """The environment as pillar has it. Refused where what is typed can't be meant."""
+    known = ", ".join(MAY_BE_SAID)
+    problems = [f"even_if: only {known} can be said, not {it}" for it in sorted(asked.even_if - set(MAY_BE_SAID))]
+    is_number = isinstance(asked.minutes, int) and not isinstance(asked.minutes, bool)
+    if not is_number or not 0 <= asked.minutes <= LONGEST:
+        problems.append(f"minutes: a whole number from 0 to {LONGEST}, not {asked.minutes!r}")
+    if asked.set and manifest.environment_of(asked.set) != asked.environment:
+        problems.append(f"set={asked.set}: no id of a backup set of {asked.environment}")
+    if problems:
+        raise Refused(problems)
+    found = wanted.read(asked.environment)
+    if not _uses(found):
+        raise Refused([f"{asked.environment}: in pillar no volume of the analysis side is a clone of production's"])
+    return found
+
+
+def _uses(found):
+    """The volumes of the analysis side whose content is production's; what is users' own isn't among them."""
+    return tuple(volume.use for volume in found.volumes if volume.source.startswith("use:"))
+
+
+def _look(cloud, asked, found, folder, tell):
+    seen, name = inventory.facts(cloud), asked.environment
+    id_, problems = _set(asked, seen)
+    if id_ is None:
+        return Coming(None, Plan(name, ()), {}, tuple(problems))
+    whole = applying.plan(name, {"sources": id_}, _about(asked, found, id_))
+    problems += whole.problems
+    problems += [
+        f"{step}: isn't the analysis side's, and production isn't touched. First: salt-run environment.apply {name}"
+        for step in whole.steps
+        if not step.name.startswith(f"{name}-a-")
+    ]
+    problems += _production(asked, folder, tell)
+    try:
+        on = _hub(asked, found, folder).on()
+    except IdrError as error:
+        on = {}
+        problems.append(f"{error}. If nobody can be on: even_if={HUB}")
+    return Coming(id_, whole, on, tuple(problems))
+
+
+def _about(asked, found, id_):
+    said = frozenset({AGAIN} & asked.even_if)
+    return partial(restoring.restoration, restoring.Restore(id_, _uses(found), said, of_production=True))
+
+
+def _hub(asked, found, folder):
+    servers = [it.name for it in found.servers if it.role == "dockermanager" and HUB not in asked.even_if]
+    return Hub(asked.environment, servers, folder)
+
+
+def _set(asked, seen):
+    """The set and what is wrong with it: ``(id or None, problems)``."""
+    sets = manifest.sets(seen, asked.environment)
+    if asked.set is None:
+        newest = next((it for it in sets if it.is_good and it.verified), None)
+        verify = f"salt-run backup.verify pick=random env={asked.environment} apply=True"
+        return (newest.id, []) if newest else (None, [f"{asked.environment} has no verified backup set: {verify}"])
+    it = next((it for it in sets if it.id == asked.set), None)
+    if it is None:
+        tells = f"salt-run backup.list {asked.environment} tells which there are"
+        return None, [f"{asked.set}: no backup set of this project; {tells}"]
+    if not it.is_good:
+        return None, [f"{it.id}: can't be used: {why}" for why in (*it.why_not, *filter(None, [it.disproved]))]
+    if not it.verified and UNVERIFIED not in asked.even_if:
+        verify = f"salt-run backup.verify {it.id} apply=True"
+        return it.id, [f"{it.id} was never verified: {verify}; or even_if={UNVERIFIED}"]
+    return it.id, []
+
+
+def _production(asked, folder, tell):
+    """Why the deploy that follows would change production, a line each."""
+    name = asked.environment
+    commit, problems = commits.here()
+    with at_master.reached(name, folder) as (ssh, proxy):
+        deployed = ssh.do(proxy, "shown", {"units": ["salt-master"], "versions": {}})["release"] or ""
+        if commit and deployed != commit:
+            there = deployed[: commits.SHOWN] or "nothing"
+            problems.append(
+                f"{name} has {there}, and this checkout is at {commit[: commits.SHOWN]}, which would be deployed on "
+                f"production, too: git checkout {there}, or first salt-run environment.update {name}"
+            )
+        if DRIFT in asked.even_if:
+            return problems
+        servers = [it for it in ssh.environment.servers.values() if it.prefix == name]
+        found, silent = update.rehearsed(ssh, servers, "base", tell)
+    problems += silent.values()
+    update_it = f"salt-run environment.update {name}"
+    return problems + [
+        f"{server}: a deploy would change {len(states)} of its states: first {update_it}; or even_if={DRIFT}"
+        for server, states in found.items()
+        if states
+    ]
+
+
+def _wrong(name, found, folder, tell):
+    """What isn't as it has to be on the new analysis side, a line each."""
+    side = [it for it in found.servers if name not in it.networks]
+    problems = []
+    for server in [it.name for it in side if it.role == "omero"]:
+        said = at_master.execute(name, folder, server, "omero.status")
+        problems += [f"{server}: {why}" for why in said["problems"]]
+    own = [it.name for it in found.servers if it.role == "database" and it not in side]
+    theirs = {digest for server in own for digest in _digests(name, folder, server).items()}
+    for server in [it.name for it in side if it.role == "database"]:
+        same = sorted(who for who, _ in theirs & set(_digests(name, folder, server).items()))
+        problems += [f"{server}: {who} has the password that it has in production" for who in same]
+    tell("the analysis side " + ("isn't as it has to be" if problems else "answers, by passwords of its own"))
+    return problems
+
+
+def _digests(name, folder, server):
+    """What tells the passwords on a database server from those on another, by whose they are."""
+    rows = at_master.execute(name, folder, server, "pg_sql.query", sql=ROLES)
+    rows += at_master.execute(name, folder, server, "pg_sql.query", sql=ROOT, database="idr")
+    return {row["name"]: row["digest"] for row in rows}
+
+
+def _has_to_be_well(problems, asked):
+    if problems:
+        raise Refused(
+            problems,
+            f"stopped: the hub stays drained, and what was there is kept. When that is mended: salt-run {asked.typed} "
+            f"apply=True",
+        )
+
+
+def _aside(seen, name, id_):
+    return {it.name: it.id for it in seen.of(name, "volume") if mark.put_aside_for(it) == id_}

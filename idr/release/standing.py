@@ -1,0 +1,106 @@
+"""Where a release stands by one reading of the project: what preparing, finishing and aborting it are decided on."""
+
+import time
+from dataclasses import dataclass, replace
+
+from idr.backup import turn
+from idr.cloud import inventory, live, mark
+from idr.cloud.destroying import base
+from idr.cloud.making import sent
+from idr.cloud.model import PRODUCTION_TAG, Facts
+from idr.release import record
+
+NO_SET = "none"  # of a release whose backup set isn't there yet
+
+
+@dataclass(frozen=True)
+class Standing:
+    """
+    An environment NEW and the release that it's of, None where it's of none. LIVE are the signs that NEW is the
+    public's, MOVE is what is under way, HISTORY what ended, the newest first.
+    """
+
+    facts: Facts
+    new: str
+    release: record.Release | None
+    live: tuple[str, ...]
+    unknown: tuple[str, ...]  # signs that couldn't be looked for
+    move: record.Move | None
+    history: tuple[record.Moved, ...]
+
+    @property
+    def is_there(self):
+        """Whether there's anything of NEW that an apply makes."""
+        volumes = [it for it in self.facts.of(self.new, "volume") if mark.is_current(it)]
+        return turn.stands(self.facts, self.new) or bool(volumes)
+
+    @property
+    def under_way(self):
+        """Why nothing else may be done now, a line at most."""
+        if self.move is None:
+            return []
+        move = self.move
+        return [
+            f"a {move.kind} from {move.source} to {move.target} is under way, by {move.who} since {move.began}: "
+            f"salt-run release.status"
+        ]
+
+
+def look(cloud, new, public_name):
+    """The ``Standing`` of an environment as the cloud tells it now."""
+    return of(inventory.facts(cloud), new, public_name)
+
+
+def of(facts, new, public_name):
+    """The ``Standing`` by those Facts; it asks DNS, and nothing else."""
+    tags = [tag for address in public(facts) for tag in address.what["tags"]]
+    signs, unknown = live.signs(facts, new, public_name)
+    return Standing(
+        facts, new, _release(group_tags(facts, new)), tuple(signs), tuple(unknown), record.moving(tags),
+        tuple(record.history(tags)),
+    )  # fmt: skip
+
+
+def public(facts):
+    """The floating IPs with the production tag: one, unless an operator has to look at that."""
+    return [it for it in facts.all("address") if PRODUCTION_TAG in it.what["tags"]]
+
+
+def group_tags(facts, name):
+    """The tags of an environment's base group."""
+    group = base(facts, name)
+    return tuple(group.what["tags"] or ()) if group else ()
+
+
+def _release(tags):
+    """What these tags tell: of two, one is left of when its set wasn't known."""
+    found = [release for tag in tags if (release := record.release_of([tag]))]
+    chosen = next((it for it in found if it.set != NO_SET), next(iter(found), None))
+    ready = record.release_of([record.release_tag(chosen), *tags]).ready if chosen else None
+    return chosen and replace(chosen, ready=ready)
+
+
+def write(cloud, facts, name, release):
+    """Say on an environment's base group what release it's of, instead of what is said there."""
+    group, wanted = base(facts, name).id, record.release_tag(release)
+    put(cloud, group, wanted)
+    for tag in group_tags(facts, name):
+        if tag.startswith(f"{record.RELEASE}~") and tag != wanted:
+            take(cloud, group, tag)
+
+
+def forget(cloud, facts, name):
+    """Take off an environment's base group that it's of a release, and that it's ready."""
+    for tag in group_tags(facts, name):
+        if tag.startswith((f"{record.RELEASE}~", f"{record.READY}~")):
+            take(cloud, base(facts, name).id, tag)
+
+
+def put(cloud, group, tag):
+    """Put a tag on a base group, once more where its answer was lost."""
+    sent(lambda: record.put(cloud, record.GROUPS, group, tag), lambda: None, time.sleep)
+
+
+def take(cloud, group, tag):
+    """Take a tag off a base group, once more where its answer was lost."""
+    sent(lambda: record.take(cloud, record.GROUPS, group, tag), lambda: None, time.sleep)

@@ -1,0 +1,250 @@
+"""The analysis side made anew by itself: users are told first, production isn't touched, what was there is kept."""
+
+from contextlib import contextmanager
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from idr import at_master, update
+from idr.analysis import hub, refreshing
+from idr.analysis.refreshing import Refresh
+from idr.errors import IdrError, Refused
+from tests import clouds
+from tests.backups import NIGHT, of_volumes, things
+from tests.prepared import EVERY, HEAD, World
+from tests.tables import IDR as TABLE
+
+ASKED = Refresh("idr", minutes=0)
+OURS = ("a-omero-data", "a-database-db")
+
+
+class Site(World):
+    """The project, with its servers' answers: users on the hub, what OMERO says, passwords as digests, drift."""
+
+    def __init__(self, monkeypatch):
+        super().__init__(monkeypatch)
+        self.users, self.draining, self.status, self.drift, self.deployed = ["ada"], None, [], {}, HEAD
+        self.digests = {"idr-database": {"omero": "1"}, "idr-a-database": {"omero": "2"}}
+        monkeypatch.setattr(refreshing, "connect", lambda name: self)
+        monkeypatch.setattr(at_master, "execute", self.execute)
+        monkeypatch.setattr(at_master, "reached", self.reached)
+        monkeypatch.setattr(update, "rehearsed", self.rehearsed)
+        monkeypatch.setattr(hub.time, "sleep", lambda seconds: self.users.clear())
+        self.verified = self.has(NIGHT, verified=NIGHT)
+        self.newer = self.has(NIGHT.replace(day=26))
+
+    def has(self, taken, **further):
+        it = replace(of_volumes(self.facts, uses=EVERY, taken=taken), **further)
+        self.facts = clouds.added(self.facts, *things(it))
+        return it
+
+    @contextmanager
+    def reached(self, name, folder):
+        yield SimpleNamespace(do=lambda *_: {"release": self.deployed}, environment=TABLE), TABLE.proxy
+
+    def rehearsed(self, ssh, servers, saltenv, tell):
+        assert saltenv == "base" and {it.id for it in servers} == {"idr-proxy", "idr-omero", "idr-database"}
+        return {it.id: self.drift.get(it.id, []) for it in servers}, {}
+
+    def execute(self, env, folder, server, function, **values):
+        if function == "omero.status":
+            assert server == "idr-a-omero"
+            return {"problems": self.status}
+        if function == "pg_sql.query":
+            if "database" in values:
+                return []
+            return [{"name": name, "digest": digest} for name, digest in self.digests[server].items()]
+        assert server == "idr-a-dockermanager"
+        return getattr(self, function.partition(".")[2])(**values)
+
+    def servers(self):
+        return {"servers": {user: {} for user in self.users}, "draining": self.draining}
+
+    def drain(self, minutes, notice):
+        self.step("drain")
+        self.draining = {"until": "soon", "notice": notice}
+        return {**self.draining, "on": list(self.users)}
+
+    def undrain(self):
+        self.step("undrain")
+        self.draining = None
+
+
+@pytest.fixture
+def site(monkeypatch):
+    return Site(monkeypatch)
+
+
+def refresh(asked=ASKED):
+    return refreshing.refresh(asked, None, "/folder", lambda line: None)
+
+
+def problems(asked=ASKED):
+    with pytest.raises(Refused) as refused:
+        refresh(asked)
+    return refused.value.problems
+
+
+def current(site, use):
+    return clouds.find(site.facts, "volume", f"idr-{use}")
+
+
+def test_the_newest_verified_set_its_production_volumes_and_nothing_else(site):
+    before = {use: current(site, use).id for use in EVERY}
+
+    coming = refreshing.plan(ASKED, "/folder", print)
+
+    assert (coming.set, coming.problems, coming.on) == (site.verified.id, (), {"idr-a-dockermanager": ["ada"]})
+    assert {step.name for step in coming.plan.steps if step.verb in ("make", "remove")} == {
+        "idr-a-omero-data", "idr-a-database-db", "idr-a-omero", "idr-a-database",
+    }  # fmt: skip
+    assert site.done == []
+
+    done = refresh()
+
+    for use, of in zip(OURS, ("omero-data", "database-db"), strict=True):
+        made = current(site, use).what
+        assert made["snapshot_id"] == f"{site.verified.id}/{of}" and made["attachments"]
+    assert {use: current(site, use).id for use in set(EVERY) - set(OURS)} == {
+        use: id_ for use, id_ in before.items() if use not in OURS
+    }
+    assert set(done.aside.values()) == {before[use] for use in OURS}
+
+
+def test_users_work_on_until_the_clones_are_there_and_all_is_looked_at_before_they_are_let_in_again(site, monkeypatch):
+    at_drain, drain = [], site.drain
+
+    def seen(**values):
+        at_drain.append([current(site, use).what["snapshot_id"] for use in OURS])
+        assert clouds.find(site.facts, "server", "idr-a-omero")  # it's up
+        return drain(**values)
+
+    site.drain = seen
+    refresh()
+
+    assert at_drain == [[f"{site.verified.id}/omero-data", f"{site.verified.id}/database-db"]]
+    assert site.done == ["lock idr", "carry out idr", "drain", "carry out idr", "undrain"] and site.draining is None
+
+
+def test_again_it_only_looks(site):
+    refresh()
+    facts, site.done = site.facts, []
+
+    refresh()
+
+    assert (site.facts, site.done) == (facts, [])
+
+
+def test_wherever_it_was_cut_off_it_goes_on(site, monkeypatch):
+    refresh()
+    steps = len(site.done)
+
+    for number in range(steps):
+        fresh = Site(monkeypatch)
+        fresh.dies = number
+        with pytest.raises(KeyboardInterrupt):
+            refresh()
+        done = refresh()
+        assert fresh.draining is None and len(done.aside) == 2, number
+        assert {current(fresh, use).what["metadata"]["idr_set"] for use in OURS} == {fresh.verified.id}
+        assert all(current(fresh, use).what["attachments"] for use in OURS)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"status": ["OMERO.web answers 502"]}, "idr-a-omero: OMERO.web answers 502"),
+        (
+            {"digests": {"idr-database": {"omero": "1"}, "idr-a-database": {"omero": "1"}}},
+            "idr-a-database: omero has the password that it has in production",
+        ),
+    ],
+)
+def test_a_new_side_that_is_not_well_lets_nobody_in_and_once_mended_does(site, wrong, why):
+    well = {key: getattr(site, key) for key in wrong}
+    vars(site).update(wrong)
+
+    assert problems() == [why]
+    assert site.draining and "undrain" not in site.done
+
+    vars(site).update(well)
+    refresh()
+    assert site.draining is None
+
+
+def test_a_drain_that_somebody_ordered_stays(site):
+    site.draining = {"until": "2026-11-25T08:00:00Z", "notice": "We move."}
+
+    refresh()
+
+    assert site.draining["notice"] == "We move."
+
+
+def test_who_does_not_go_keeps_it_from_being_swapped(site, monkeypatch):
+    monkeypatch.setattr(hub, "LATE", -1)
+    old = clouds.find(site.facts, "server", "idr-a-omero").id
+
+    with pytest.raises(IdrError) as error:
+        refresh()
+
+    assert "idr-a-dockermanager: ada" in str(error.value)
+    assert clouds.find(site.facts, "server", "idr-a-omero").id == old
+
+
+def test_production_would_be_touched(site):
+    volume = clouds.find(site.facts, "attachment", "idr-omero-data")
+    site.facts = clouds.without(site.facts, lambda it: it is volume)
+    site.facts = clouds.changed(site.facts, current(site, "omero-data"), attachments=[], status="available")
+    site.deployed = "b" * 40
+    site.drift = {"idr-omero": [{"id": "a file"}, {"id": "another"}]}
+
+    first, second, third = problems()
+
+    assert first.startswith("make attachment idr-omero-data: isn't the analysis side's, and production isn't touched")
+    assert second.startswith(f"idr has bbbbbbbbbbbb, and this checkout is at {HEAD[:12]}")
+    assert third == (
+        "idr-omero: a deploy would change 2 of its states: first salt-run environment.update idr; or even_if=drift"
+    )
+    assert site.done == []
+    assert len(problems(replace(ASKED, even_if=frozenset(["drift"])))) == 2
+
+
+def test_a_set_has_to_be_a_good_one_and_verified_unless_that_is_said(site):
+    asked = replace(ASKED, set=site.newer.id)
+    assert problems(asked) == [
+        f"{site.newer.id} was never verified: salt-run backup.verify {site.newer.id} apply=True; or even_if=unverified"
+    ]
+    assert refreshing.plan(replace(asked, even_if=frozenset(["unverified"])), "/folder", print).problems == ()
+    assert problems(replace(ASKED, set="idr-20261101T030000Z"))[0].startswith("idr-20261101T030000Z: no backup set")
+    bad = site.has(NIGHT.replace(day=27), verified=NIGHT, disproved="2026-11-27: a page")
+    assert problems(replace(ASKED, set=bad.id)) == [f"{bad.id}: can't be used: 2026-11-27: a page"]
+    assert refreshing.plan(ASKED, "/folder", print).set == site.verified.id
+    site.facts = clouds.without(site.facts, lambda it: it.kind == "snapshot")
+    assert problems() == ["idr has no verified backup set: salt-run backup.verify pick=random env=idr apply=True"]
+
+
+def test_a_hub_that_does_not_answer_is_told_of(site, monkeypatch):
+    def servers():
+        raise IdrError("idr-a-dockermanager: jupyterhub.servers: ERROR: JupyterHub doesn't answer")
+
+    site.servers = servers
+
+    assert problems() == [
+        "idr-a-dockermanager: jupyterhub.servers: ERROR: JupyterHub doesn't answer. If nobody can be on: even_if=hub"
+    ]
+    refresh(replace(ASKED, even_if=frozenset(["hub"])))
+    assert "drain" not in site.done
+
+
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [
+        ({"minutes": -1}, "minutes: a whole number from 0 to 1440, not -1"),
+        ({"set": "newidr-20261125T030000Z"}, "set=newidr-20261125T030000Z: no id of a backup set of idr"),
+        ({"even_if": frozenset(["live"])}, "even_if: only unverified, again, drift, hub can be said, not live"),
+    ],
+)
+def test_what_cannot_be_meant(site, asked, why):
+    assert problems(replace(ASKED, **asked)) == [why]
+    assert site.done == []

@@ -12,16 +12,10 @@ from lab.cloud import faults
 
 from .environments import APPLY, DESTROY, inventory, steps
 from .faulty import KILLS, calls_of, changing, get_through, killed_at, rules
-from .typist import Typist
+from .typist import quickly
 
+__all__ = ["quickly"]  # a fixture
 pytestmark = [pytest.mark.lab, pytest.mark.cloud]
-
-
-@pytest.fixture(scope="module")
-def lab(lab):
-    """The lab with an operator who types quickly, as all of this is done a hundred times."""
-    with Typist() as typist:
-        yield typist
 
 
 @pytest.fixture(scope="module")

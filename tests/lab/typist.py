@@ -10,6 +10,8 @@ import queue
 import subprocess
 import threading
 
+import pytest
+
 from .conftest import CTL, Failed, Lab
 
 PYTHON, COMMAND = ".venv/bin/python", ".venv/bin/salt-run"
@@ -49,7 +51,7 @@ else:
 
 
 class Typist(Lab):
-    """The lab, whose `outside` types the project's commands and ``python -c`` quickly, one at a time."""
+    """The lab, whose `outside` types the project's commands and programs quickly, one at a time."""
 
     def __init__(self, *environment):
         """ENVIRONMENT: variables that the commands have, e.g. ``OS_CLIENT_CONFIG_FILE=/tmp/clouds.yaml``."""
@@ -58,6 +60,7 @@ class Typist(Lab):
         self.answers = queue.SimpleQueue()
         threading.Thread(target=self._listen, daemon=True).start()
         self.process = None  # the command that is being typed, or was
+        self.typing = threading.Lock()
 
     def __enter__(self):
         return self
@@ -67,13 +70,22 @@ class Typist(Lab):
         self.python.wait(60)
 
     def outside(self, *command, check=True, seconds=120, stdin=None):
-        if stdin is not None or not (command[0] == COMMAND or command[:2] == (PYTHON, "-c")):
+        if command == (PYTHON, "-"):
+            words = ("-c", stdin)
+        elif stdin is None and command[:2] == (PYTHON, "-c"):
+            words = command[1:]
+        elif stdin is None and command[0] == COMMAND:
+            words = command
+        else:
             return super().outside(*command, check=check, seconds=seconds, stdin=stdin)
-        words = command[1:] if command[0] == PYTHON else command
-        self.python.stdin.write(json.dumps(words) + "\n")
-        self.python.stdin.flush()
-        self.process = self._answer(command, seconds)["process"]
-        answer = self._answer(command, seconds)
+        assert self.typing.acquire(blocking=False), "one types one command at a time; beside it, by a Lab()"
+        try:
+            self.python.stdin.write(json.dumps(words) + "\n")
+            self.python.stdin.flush()
+            self.process = self._answer(command, seconds)["process"]
+            answer = self._answer(command, seconds)
+        finally:
+            self.typing.release()
         if check and answer["code"]:
             raise Failed(" ".join(command), answer["code"], "".join(answer["said"]))
         return subprocess.CompletedProcess(command, answer["code"], *answer["said"])
@@ -95,3 +107,10 @@ class Typist(Lab):
             raise subprocess.TimeoutExpired(command, seconds) from None
         assert answer, "Python at the seat has ended"
         return answer
+
+
+@pytest.fixture(name="lab", scope="module")
+def quickly(lab):
+    """The lab with an operator who types quickly, for a module in which a hundred commands are typed."""
+    with Typist() as typist:
+        yield typist

@@ -69,8 +69,8 @@ def broken(answer):
 
 def killed_at(typist, command, calls, how):
     """
-    Type a command and kill it at the first of these calls that it makes: those it met, and what the next one has to
-    say to break its lock. Without any it goes through, or is refused for the lock of an earlier one.
+    Type a command and kill it at the first of these calls that it makes: those it met by then, and what the next one
+    has to say to break its lock. Without any it goes through, or is refused for the lock of an earlier one.
     What it had sent besides may still have its effect, which is waited for: nobody has typed it again by then.
 
     how:  one of KILLS
@@ -82,11 +82,11 @@ def killed_at(typist, command, calls, how):
     typed.start()
     while typed.is_alive() and not any(reached()):
         time.sleep(0.05)
-    met = [call for call, times in zip(calls, reached(), strict=True) if times]
-    if met:
+    if any(reached()):
         typist.kill()
     typed.join()
     wait_until("what was sent is done with", lambda: faults.in_hand() == 0, 60)
+    met = [call for call, times in zip(calls, reached(), strict=True) if times]  # those beside it hadn't gone on either
     faults.rules()
     return met, [f"break_lock=operator@seat:{typist.process}"] if met else broken(said)
 

@@ -21,7 +21,8 @@ from openstack.config.loader import CONFIG_FILES, OpenStackConfig
 
 from idr.errors import IdrError
 
-TIMEOUT = (10, 60)  # seconds for connecting, and between two packets of an answer
+CONNECTING = 10  # seconds
+READING = 60  # seconds between two packets of an answer, where clouds.yaml has no api_timeout
 TRIES = 4
 PAUSE = 0.5  # seconds before the second try; doubled before each further one
 LONGEST_PAUSE = 30  # seconds, whatever Retry-After says
@@ -72,9 +73,9 @@ class Calls:
 class _Patient(TCPKeepAliveAdapter):
     """Sends requests: counted, with a timeout, and again when a read failed in a way that passes."""
 
-    def __init__(self, calls):
+    def __init__(self, calls, reading=READING):
         super().__init__(pool_maxsize=32)
-        self.calls = calls
+        self.calls, self.timeout = calls, (CONNECTING, reading)
 
     def send(self, request, **further):
         again = request.method in ("GET", "HEAD") or request.url.endswith("/auth/tokens")
@@ -82,7 +83,7 @@ class _Patient(TCPKeepAliveAdapter):
         for left in reversed(range(TRIES if again else 1)):
             self.calls.count(request.method, request.url)
             try:
-                response = super().send(request, **further | {"timeout": TIMEOUT})
+                response = super().send(request, **further | {"timeout": self.timeout})
                 _ = response.content  # here and not later, as it can be cut, too
             except CUT:
                 if not left:
@@ -102,13 +103,16 @@ def connect(cloud, entry=None):
 
     entry:  what clouds.yaml would say of it, where none is to be read
 
+    Its ``api_timeout``, seconds, is how long an answer is waited for: 60 where it has none.
     Refused in one line: no such cloud, an incomplete entry, an API that doesn't answer, wrong credentials.
     """
     try:
-        connection = openstack.connection.Connection(config=_config(cloud, entry))
+        config = _config(cloud, entry)
+        reading = _reading(cloud, config)
+        connection = openstack.connection.Connection(config=config)
         connection.calls = Calls()
         for scheme in ("http://", "https://"):
-            connection.session.session.mount(scheme, _Patient(connection.calls))
+            connection.session.session.mount(scheme, _Patient(connection.calls, reading))
         connection.session.get_token()
         connection.calls.know(connection.session.auth.get_access(connection.session).service_catalog.catalog)
         return connection
@@ -133,6 +137,18 @@ def _config(cloud, entry):
     if entry:
         return OpenStackConfig(load_yaml_config=False, load_envvars=False).get_one(**entry)
     return OpenStackConfig(config_files=[*CONFIG_FILES, MASTERS_OWN]).get_one(cloud)
+
+
+def _reading(cloud, config):
+    """How many seconds an answer is waited for; refused before the SDK would stumble over what is no number."""
+    said = config.config.get("api_timeout")
+    try:
+        seconds = READING if said is None else float(said)
+    except (TypeError, ValueError):
+        seconds = 0
+    if not 0 < seconds < float("inf"):
+        raise IdrError(f"cloud {cloud}: api_timeout in clouds.yaml is seconds, more than 0, not {said!r}")
+    return seconds
 
 
 def told(error):

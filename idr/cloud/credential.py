@@ -84,7 +84,8 @@ def files(cloud, config, id_, secret):
 
     config:  the operator's own entry, as the SDK read it
     """
-    entry = {key: config[key] for key in ("region_name", "interface", "verify") if config.get(key) is not None}
+    same = ("region_name", "interface", "verify", "api_timeout")
+    entry = {key: config[key] for key in same if config.get(key) is not None}
     keys = {"application_credential_id": id_, "application_credential_secret": secret}
     entry |= {"auth_type": "v3applicationcredential", "auth": {"auth_url": config["auth"]["auth_url"], **keys}}
     found = {}

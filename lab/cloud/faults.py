@@ -12,8 +12,8 @@ A rule is a dictionary. Which calls it is about, all of them where it doesn't sa
 
 and what happens to them:
 
-    before    seconds to wait before the call is handed on; a client that hung up meanwhile has not sent it
-    after     seconds to wait after its effect before the answer is given
+    before    seconds to wait before the call is handed on; a client that hangs up meanwhile has not sent it
+    after     seconds to wait after its effect before the answer is given, unless the client hangs up
     answer    a status (500, 503, 409, 413, 429 …) instead of handing it on; `reset`: the connection is cut instead;
               `lost`: it is handed on, and the connection cut instead of the answer; `refused`: the connection is cut,
               and the service's port closed, so that whoever tries again is refused
@@ -81,6 +81,16 @@ def hits():
     return tell({})["hits"]
 
 
+def effects():
+    """How many calls each rule has met that were handed on and answered, whatever became of the answer."""
+    return tell({})["effects"]
+
+
+def in_hand():
+    """How many calls have come and aren't done with yet."""
+    return tell({})["in_hand"]
+
+
 def calls():
     """All calls since `forget`, as a dictionary of (service, method, path without query): how many."""
     return {tuple(call): count for call, count in tell({})["calls"]}
@@ -110,7 +120,8 @@ class State:
 
     def __init__(self):
         self.lock, self.gate = threading.Lock(), threading.RLock()
-        self.rules, self.hits, self.calls, self.ports = [], [], Counter(), {}
+        self.rules, self.hits, self.effects, self.calls, self.ports = [], [], [], Counter(), {}
+        self.in_hand = 0
         self.idle = {}   # connections that wait for a call: their service
         self.shut, self.opens = set(), {}   # services that stay closed, and when others are opened again
 
@@ -129,6 +140,23 @@ class State:
                         return rule
         return {}
 
+    def had_effect(self, rule):
+        """Count a call that a rule was applied to, and that the service has answered."""
+        with self.lock:
+            for number, one in enumerate(self.rules):
+                self.effects[number] += one is rule
+
+    @contextlib.contextmanager
+    def taking_in_hand(self):
+        """Count a call for as long as it isn't done with."""
+        with self.lock:
+            self.in_hand += 1
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.in_hand -= 1
+
     def answer(self, request):
         """Do what a REQUEST of `tell` asks for."""
         if "rules" in request:
@@ -139,7 +167,8 @@ class State:
                                        f"`closed` is of `refused`, and without it that is of one service of "
                                        f"{', '.join(PORTS)}"}
             with self.lock:
-                self.rules, self.hits = request["rules"], [0] * len(request["rules"])
+                self.rules = request["rules"]
+                self.hits, self.effects = [0] * len(self.rules), [0] * len(self.rules)
             with self.gate:
                 self.shut = {rule["service"] for rule in request["rules"] if _stays_closed(rule)}
                 for service in PORTS:
@@ -147,7 +176,8 @@ class State:
         with self.lock:
             if request.get("forget"):
                 self.calls.clear()
-            return {"rules": self.rules, "hits": self.hits, "calls": list(self.calls.items())}
+            return {"rules": self.rules, "hits": self.hits, "effects": self.effects, "in_hand": self.in_hand,
+                    "calls": list(self.calls.items())}
 
     def open(self, service):
         """Listen for calls of a service."""
@@ -203,23 +233,24 @@ class Call(BaseHTTPRequestHandler):
         if not self.raw_requestline:
             self.close_connection = True
         elif self.parse_request():
-            with contextlib.suppress(ConnectionError):
+            with contextlib.suppress(ConnectionError), self.state.taking_in_hand():
                 self._call()
 
     def _call(self):
         body = self._body()
         rule = self.state.met(self.service, self.command, self.path)
         answer = rule.get("answer")
-        time.sleep(rule.get("before", 0))
+        self._hangs_up_within(rule.get("before", 0))
         if "closed" in rule:
             self.state.close_for(self.service, rule["closed"])
-        if answer in ("reset", "refused") or self._hung_up():
+        if answer in ("reset", "refused") or self._hangs_up_within(0):
             return self._cut()
         if isinstance(answer, int):
             text = json.dumps({"error": {"code": answer, "message": "a fault that the lab was told to make"}}).encode()
             return self._give(answer, [("Content-Type", "application/json")], text)
         status, headers, text = self._hand_on(body)
-        time.sleep(rule.get("after", 0))
+        self.state.had_effect(rule)
+        self._hangs_up_within(rule.get("after", 0))
         if answer == "lost":
             return self._cut()
         return self._give(status, headers, text)
@@ -261,8 +292,8 @@ class Call(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(text)
 
-    def _hung_up(self):
-        readable, _, _ = select.select([self.connection], [], [], 0)
+    def _hangs_up_within(self, seconds):
+        readable, _, _ = select.select([self.connection], [], [], seconds)
         return bool(readable) and not self.connection.recv(1, socket.MSG_PEEK)
 
     def _cut(self):

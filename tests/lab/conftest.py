@@ -139,7 +139,7 @@ def lab() -> Lab:
     return Lab()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def image(lab) -> int:
     """The id of an image of the lab's study."""
     return json.loads(lab.get("/api/v0/m/images/?limit=1").body)["data"][0]["@id"]

@@ -12,11 +12,13 @@ import pytest
 
 from lab.cloud import faults, settings
 
-from .conftest import until
+from .conftest import Lab, until
 from .environments import inventory, script
 from .environments import run as run_environment
 from .test_environments import Load
+from .typist import quickly
 
+__all__ = ["quickly"]  # a fixture
 pytestmark = pytest.mark.lab
 
 FILES = "/data/backup-test"
@@ -204,7 +206,7 @@ def test_sets_under_load_lose_no_row_and_no_file(lab, writers, image):
             assert set(answers) == {"200"}, answers
             it = answer["set"]
             assert (it["state"], it["consistency"]) == ("good", "quiesced"), answer
-            looks[it["set"]] = known, looking.submit(contents, lab, it["set"])
+            looks[it["set"]] = known, looking.submit(contents, Lab(), it["set"])
     for known, look in looks.values():
         rows, files = look.result()
         assert rows >= set(range(1, known + 1)), f"acknowledged and lost: {set(range(1, known + 1)) - rows}"
@@ -301,7 +303,7 @@ def test_single_files_come_back_beside_also_after_a_run_that_was_killed(lab, wri
     lab.sh("idr-omero", f"echo changed > {FILES}/1; rm {FILES}/2")
 
     command = (".venv/bin/salt-run", "backup.restore", newest, "into=idr", asked, "apply=True")
-    typed = threading.Thread(target=lambda: lab.outside(*command, check=False))
+    typed = threading.Thread(target=lambda: Lab().outside(*command, check=False))
     typed.start()
     until(lambda: len(inventory(lab)["volume"]) > len(things["volume"]))
     lab.outside("pkill", "-9", "-f", "salt-run [b]ackup.restore")

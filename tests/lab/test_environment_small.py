@@ -12,11 +12,13 @@ from idr.backup import manifest
 from lab.cloud import faults
 from tests.backups import backup_set
 
-from .conftest import until
+from .conftest import Lab, until
 from .environments import APPLY, DESTROY, SMALL, administered, inventory, run, script, steps
 from .faulty import rules, type_in
 from .test_backup import backup
+from .typist import quickly
 
+__all__ = ["quickly"]  # a fixture
 pytestmark = [pytest.mark.lab, pytest.mark.cloud]
 
 DRIFT = f"""
@@ -129,7 +131,7 @@ def test_taken_back_is_only_what_that_run_made(lab, made):
 def test_a_second_run_is_told_who_is_on_it_and_a_dead_one_is_broken_by_name(lab, made):
     script(lab, DRIFT)
     faults.rules({"service": "neutron", "method": "PUT", "path": "floatingips", "before": 600})
-    first = threading.Thread(target=type_in, args=(lab, *APPLY))
+    first = threading.Thread(target=type_in, args=(Lab(), *APPLY))  # while the others are typed
     first.start()
     try:
         until(lambda: any(faults.hits()), 120)

@@ -10,12 +10,16 @@ from openstack.exceptions import HttpException
 from idr.cloud import connection
 from idr.errors import IdrError
 
+LATE = "late"  # wrong credentials, told after a second
+
 
 @pytest.fixture
 def service(monkeypatch):
-    """A service that gives the answers of a list, the last one for ever: a status, or None to cut the connection."""
+    """
+    A service that gives the answers of a list, the last one for ever: a status, None to cut the connection, or LATE.
+    """
     monkeypatch.setattr(connection, "PAUSE", 0)
-    answers, seen = [], []
+    answers, seen, over = [], [], threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         def answer(self):
@@ -25,6 +29,9 @@ def service(monkeypatch):
             if status is None:
                 self.connection.close()
                 return
+            if status == LATE:
+                over.wait(1)
+                status = 401
             status, headers = status if isinstance(status, tuple) else (status, {})
             self.send_response(status)
             for name, value in ({"Content-Length": "2"} | headers).items():
@@ -46,6 +53,7 @@ def service(monkeypatch):
     session.mount("http://", connection._Patient(calls))
     session.url, session.calls, session.answers, session.seen = url, calls, answers, seen
     yield session
+    over.set()
     session.close()
     server.shutdown()
     server.server_close()
@@ -150,4 +158,24 @@ def test_wrong_credentials_are_one_line(tmp_path, monkeypatch, service):
     monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(tmp_path / "clouds.yaml"))
 
     with pytest.raises(IdrError, match="cloud idr: the credentials in clouds.yaml are wrong or have expired"):
+        connection.connect("idr")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "line"),
+    [
+        ("0.05", "cloud idr: .*timed out"),
+        ("30", "cloud idr: the credentials in clouds.yaml are wrong"),
+        ("0", "cloud idr: api_timeout in clouds.yaml is seconds, more than 0, not 0"),
+        ("soon", "cloud idr: api_timeout in clouds.yaml is seconds, more than 0, not 'soon'"),
+    ],
+)
+def test_an_answer_is_waited_for_as_long_as_clouds_yaml_says(tmp_path, monkeypatch, service, seconds, line):
+    service.answers += [200, LATE]
+    entry = ENTRY.replace("{url}", f"{service.url}/v3")
+    text = f"clouds: {{idr: {{api_timeout: {seconds}, auth: {{{entry}, password: x}}}}}}\n"
+    (tmp_path / "clouds.yaml").write_text(text)
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(tmp_path / "clouds.yaml"))
+
+    with pytest.raises(IdrError, match=line):
         connection.connect("idr")

@@ -93,8 +93,11 @@ class Cloud:
         self.there, self.posted = {it["id"]: it for it in there}, []
         self.current_user_id, self.identity = "u", self
         self.config = SimpleNamespace(
-            config={"region_name": "here", "verify": True, "auth": {"auth_url": "https://k", "password": "operator's"}}
-        )
+            config={
+                "region_name": "here", "verify": True, "api_timeout": 90,
+                "auth": {"auth_url": "https://k", "password": "operator's"},
+            }
+        )  # fmt: skip
         access = SimpleNamespace(
             role_names=roles,
             application_credential_id=own and own["id"],
@@ -201,7 +204,7 @@ def test_the_old_one_makes_room_and_the_master_gets_what_it_needs(tried, tmp_pat
     assert entry["auth"] == {
         "auth_url": "https://k", "application_credential_id": "made0", "application_credential_secret": SECRET,
     }  # fmt: skip
-    assert entry["region_name"] == "here"
+    assert (entry["region_name"], entry["api_timeout"]) == ("here", 90)
 
     (tmp_path / "clouds.yaml").write_text(text)
     monkeypatch.setattr(on_server, "CLOUDS", tmp_path / "clouds.yaml")

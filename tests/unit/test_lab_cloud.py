@@ -19,7 +19,7 @@ def state():
 
 
 def given(state, *rules):
-    state.rules, state.hits = list(rules), [0] * len(rules)
+    state.rules, state.hits, state.effects = list(rules), [0] * len(rules), [0] * len(rules)
 
 
 @pytest.mark.parametrize(
@@ -134,6 +134,7 @@ def test_a_call_and_its_effect(state, api, rule, seen, effects):
     given(state, rule)
     assert post(port) == seen
     assert had == [b"a server"] * effects
+    assert state.effects == [effects if "method" not in rule else 0]
 
 
 @pytest.mark.parametrize("status", [500, 503, 409, 413, 429])
@@ -145,14 +146,16 @@ def test_an_answer_instead_of_an_effect(state, api, status):
     assert post(port) == (201, b"made")
 
 
-def test_a_client_that_hung_up_before_has_sent_nothing(state, api):
+@pytest.mark.parametrize(("moment", "effects"), [("before", 0), ("after", 1)])
+def test_a_client_that_hangs_up_is_done_with_at_once(state, api, moment, effects):
+    """Before the effect it has sent nothing."""
     port, had = api
-    given(state, {"before": 0.3})
+    given(state, {moment: 600})
     with socket.create_connection(("127.0.0.5", port)) as client:
         client.sendall(b"POST /servers HTTP/1.1\r\nHost: nova\r\nContent-Length: 8\r\n\r\na server")
-        time.sleep(0.1)
-    time.sleep(0.5)
-    assert had == []
+        until(lambda: state.in_hand == 1 and state.effects == [effects])
+    until(lambda: state.in_hand == 0)
+    assert had == [b"a server"] * effects
 
 
 def test_a_refused_connection(state, api):

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 
 from idr.cloud import lock, mark
 from idr.cloud.connection import ERRORS, told
@@ -85,7 +86,7 @@ def of_switch(now, new, named, who):
         problems.append(f"{new} was prepared to follow {release.source}, and {old} has {public.ip}")
     if problems:
         raise Refused(problems)
-    return record.Move(record.SWITCH, old, new, spare[0].ip, record.moment(), who)
+    return record.Move(record.SWITCH, old, new, spare[0].ip, _moment(now), who)
 
 
 def of_rollback(now, new, who):
@@ -108,7 +109,7 @@ def of_rollback(now, new, who):
         )
     if problems:
         raise Refused(problems)
-    return record.Move(record.ROLLBACK, new, release.source, spare[0].ip, record.moment(), who)
+    return record.Move(record.ROLLBACK, new, release.source, spare[0].ip, _moment(now), who)
 
 
 def of_resume(now, new):
@@ -119,6 +120,14 @@ def of_resume(now, new):
     if new not in (move.source, move.target):
         raise Refused([f"what is under way is a {move.kind} from {move.source} to {move.target}, not of {new}"])
     return move
+
+
+def _moment(now):
+    """When a move begins, which is what it's known by: no other of the history has it."""
+    at, others = datetime.now(UTC), {it.began for it in now.history}
+    while record.moment(at) in others:
+        at += timedelta(seconds=1)
+    return record.moment(at)
 
 
 def _under_way(now):

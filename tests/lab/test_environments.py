@@ -1,4 +1,4 @@
-"""Environments at the operator's seat: a second IDR of the first's data beside it, and gone again without a trace."""
+"""Environments at the operator's seat: what is refused, what changes nothing, and a proxy that comes back."""
 
 from __future__ import annotations
 
@@ -138,66 +138,3 @@ def test_a_proxy_destroyed_by_hand_comes_back_with_its_cache_and_address(lab, im
         "idr-proxy", "idr-omero", "idr-database", "idr-a-omero", "idr-a-database", "idr-a-dockermanager",
     }  # fmt: skip
     assert run(lab, "update", "idr")[1]["comment"] == "idr: nothing to change"
-
-
-@pytest.fixture(scope="module")
-def newidr(lab, image):
-    """A second IDR of the first one's data, and what came of the requests to the first one meanwhile."""
-    site = (
-        "rm -rf ~/.config/idr/newidr; cp -a ~/.config/idr/idr ~/.config/idr/newidr; rm ~/.config/idr/newidr/known_hosts"
-    )
-    lab.outside("sh", "-ec", site)
-    before, first = inventory(lab), rows(lab, "idr")
-    load = Load(lab, image)
-    try:
-        code, answer = run(lab, "apply", "newidr", "sources=idr", "apply=True")
-    finally:
-        answers = load.end()
-    assert code == 0, answer
-    yield answer, answers
-    code, answer = run(lab, "destroy", "newidr", "confirm=newidr", "apply=True")
-    assert code == 0, answer
-    assert inventory(lab) == before
-    assert rows(lab, "idr") == first
-    assert lab.get("/webclient/userdata/?after=newidr").status == 200
-
-
-def test_the_first_one_served_without_a_failed_request(newidr):
-    _, answers = newidr
-    assert set(answers) == {"200"} and answers["200"] > 100, answers
-
-
-def test_it_has_the_first_ones_rows_and_files(lab, newidr):
-    assert rows(lab, "newidr") == rows(lab, "idr")
-    for side in ("", "-a"):
-        assert lab.sh(f"newidr{side}-omero", FILES) == lab.sh("idr-omero", FILES)
-
-
-def test_it_serves_them_at_an_address_of_its_own(lab, newidr, image):
-    there = run(lab, "list")[1]["environments"]
-    address = there["newidr"]["address"]
-    assert address != PUBLIC == there["idr"]["address"]
-    assert there["idr"]["live"] and not there["newidr"]["live"]
-    page = lab.get(f"/webgateway/render_image/{image}/0/0/?dummy=newidr", f"https://{address}")
-    assert page.status == 200
-
-
-def test_a_second_apply_changes_nothing(lab, newidr):
-    before = inventory(lab)
-    code, answer = run(lab, "apply", "newidr", "apply=True")
-    assert (code, answer["comment"]) == (0, "newidr: nothing to change"), answer
-    assert inventory(lab) == before
-
-
-def test_nothing_of_the_two_is_crossed(lab, newidr):
-    """They have the same addresses inside, each its own passwords, keys and volumes."""
-    assert lab.sh("newidr-proxy", "salt-key -l accepted --out=txt").count("newidr") == 6
-    assert "newidr" not in lab.sh("idr-proxy", "salt-key -l accepted --out=txt")
-    for side in ("idr", "newidr"):
-        table = lab.sh(f"{side}-proxy", "cat /etc/idr/pillar/environment.sls")
-        assert f"name: {side}\n" in table
-    secrets = [lab.sh(f"{side}-proxy", f"cat /etc/idr/pillar/secrets/{side}/*.sls") for side in ("idr", "newidr")]
-    assert secrets[0] != secrets[1]
-    ids = [lab.sh(f"{side}-omero", "ls /dev/disk/by-id") for side in ("idr", "newidr")]
-    assert ids[0] != ids[1]
-    lab.outside("curl", "-sS", "-m", "5", "-o", "/dev/null", f"http://{PUBLIC}/")

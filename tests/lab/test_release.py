@@ -1,0 +1,240 @@
+"""A release at the operator's seat: a second IDR of the live one's data, looked at, switched to, and back again."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import pytest
+
+from .conftest import PUBLIC, until
+from .environments import inventory, run, script
+from .test_backup import kept
+from .test_environments import FILES, Load, rows
+from .test_update import JOURNALD
+
+pytestmark = pytest.mark.lab
+
+PRODUCTION = f"production={PUBLIC}"
+# Who comes while the address moves: a new connection every 10 ms, each with 5 s.
+VISITORS = """
+import asyncio, json, os, sys, time
+
+async def ask(found):
+    try:
+        async with asyncio.timeout(5):
+            reader, writer = await asyncio.open_connection(sys.argv[1], 80)
+            writer.write(b"HEAD / HTTP/1.0\\r\\nHost: idr.example.org\\r\\n\\r\\n")
+            found.append(bool(await reader.read(1)))
+            writer.close()
+    except (OSError, TimeoutError):
+        found.append(False)
+async def all_the_while():
+    found, asked, next_ = [], set(), time.monotonic()
+    while not os.path.exists("/tmp/visitors-end"):
+        asked.add(task := asyncio.create_task(ask(found)))
+        task.add_done_callback(asked.discard)
+        next_ += 0.01
+        await asyncio.sleep(max(0, next_ - time.monotonic()))
+    await asyncio.gather(*asked)
+    print(json.dumps([len(found), found.count(False)]))
+asyncio.run(all_the_while())
+"""
+TIDY = """
+for each in disk.snapshots():
+    if each.metadata.get("idr_set") == set_id:
+        disk.delete_snapshot(each)
+        disk.wait_for_delete(each)
+address = net.get_ip(net.find_ip(public).id)
+for tag in address.tags:
+    if tag.startswith("idr-moved"):
+        net.delete(f"/floatingips/{address.id}/tags/{tag}")
+"""
+
+
+def release(lab, function, *words, seconds=1800):
+    """`salt-run release.FUNCTION …` at the seat: its exit code and its answer."""
+    done = lab.outside(".venv/bin/salt-run", "--out=json", f"release.{function}", *words, check=False, seconds=seconds)
+    assert "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
+    return done.returncode, json.loads(done.stdout[done.stdout.index("{") :])
+
+
+class Visitors:
+    """Visitors of the public's address until they are told to end: how many came, and how many got no answer."""
+
+    def __enter__(self):
+        self.lab.outside("rm", "-f", "/tmp/visitors-end")
+        self.thread.start()
+        return self
+
+    def __init__(self, lab):
+        self.lab, self.came, self.failed = lab, 0, 0
+        self.thread = threading.Thread(target=self._come)
+
+    def _come(self):
+        said = self.lab.outside("python3", "-", PUBLIC, stdin=VISITORS, seconds=900).stdout
+        self.came, self.failed = json.loads(said)
+
+    def __exit__(self, *error):
+        self.lab.outside("touch", "/tmp/visitors-end")
+        self.thread.join()
+
+
+@pytest.fixture(scope="module")
+def newidr(lab, image):
+    """A second IDR of the first one's data, and what came of the requests to the first one meanwhile."""
+    site = (
+        "rm -rf ~/.config/idr/newidr; cp -a ~/.config/idr/idr ~/.config/idr/newidr; rm ~/.config/idr/newidr/known_hosts"
+    )
+    lab.outside("sh", "-ec", site)
+    before, first = inventory(lab), rows(lab, "idr")
+    load = Load(lab, image)
+    try:
+        code, answer = release(lab, "prepare", "newidr", "from=idr", "apply=True")
+    finally:
+        answers = load.end()
+    assert code == 0, answer
+    yield answer, answers
+    code, told = release(lab, "abort", "newidr", "confirm=newidr", "apply=True")
+    assert code == 0, told
+    script(lab, TIDY, set_id=answer["set"], public=PUBLIC)
+    assert kept(inventory(lab)) == kept(before)
+    assert rows(lab, "idr") == first
+    assert lab.get("/webclient/userdata/?after=newidr").status == 200
+
+
+def test_the_first_one_served_without_a_failed_request(newidr):
+    _, answers = newidr
+    assert set(answers) == {"200"} and answers["200"] > 100, answers
+
+
+def test_it_has_the_first_ones_rows_and_files(lab, newidr):
+    assert rows(lab, "newidr") == rows(lab, "idr")
+    for side in ("", "-a"):
+        assert lab.sh(f"newidr{side}-omero", FILES) == lab.sh("idr-omero", FILES)
+
+
+def test_it_serves_them_at_an_address_of_its_own(lab, newidr, image):
+    there = run(lab, "list")[1]["environments"]
+    address = there["newidr"]["address"]
+    assert address != PUBLIC == there["idr"]["address"]
+    assert there["idr"]["live"] and not there["newidr"]["live"]
+    page = lab.get(f"/webgateway/render_image/{image}/0/0/?dummy=newidr", f"https://{address}")
+    assert page.status == 200
+
+
+def test_prepared_again_nothing_changes(lab, newidr):
+    before = inventory(lab)
+    code, answer = run(lab, "apply", "newidr", "apply=True")
+    assert (code, answer["comment"]) == (0, "newidr: nothing to change"), answer
+    code, answer = release(lab, "prepare", "newidr", "from=idr")
+    assert (code, answer["comment"]) == (0, "nothing to change"), answer
+    assert inventory(lab) == before
+
+
+def test_nothing_of_the_two_is_crossed(lab, newidr):
+    """They have the same addresses inside, each its own passwords, keys and volumes."""
+    assert lab.sh("newidr-proxy", "salt-key -l accepted --out=txt").count("newidr") == 6
+    assert "newidr" not in lab.sh("idr-proxy", "salt-key -l accepted --out=txt")
+    for side in ("idr", "newidr"):
+        table = lab.sh(f"{side}-proxy", "cat /etc/idr/pillar/environment.sls")
+        assert f"name: {side}\n" in table
+    secrets = [lab.sh(f"{side}-proxy", f"cat /etc/idr/pillar/secrets/{side}/*.sls") for side in ("idr", "newidr")]
+    assert secrets[0] != secrets[1]
+    ids = [lab.sh(f"{side}-omero", "ls /dev/disk/by-id") for side in ("idr", "newidr")]
+    assert ids[0] != ids[1]
+
+
+# What somebody broke on the new one, how it's mended, and what the check has to say of it: all at once.
+BROKEN = {
+    "newidr-a-omero": ("systemctl stop omero-web", "systemctl start omero-web", "omero-web"),
+    "newidr-database": (f"echo '# by hand' >> {JOURNALD}", f"sed -i '/# by hand/d' {JOURNALD}", "would change"),
+    "idr-omero": ("echo new > /data/written-since", "rm /data/written-since", "even_if=writes"),
+}
+
+
+def test_what_is_broken_is_refused_line_by_line(lab, newidr):
+    for server, (breaking, _, _) in BROKEN.items():
+        lab.sh(server, breaking)
+    before = where(lab)
+    try:
+        code, told = release(lab, "switch", "newidr", PRODUCTION, "apply=True")
+    finally:
+        for server, (_, mending, _) in BROKEN.items():
+            lab.sh(server, mending)
+    said = "\n".join(told["problems"])
+    assert code == 1 and [word for *_, word in BROKEN.values() if word not in said] == [], told
+    assert where(lab) == before
+
+
+def test_another_address_than_the_publics_is_never_moved(lab, newidr):
+    before = where(lab)
+    for named in ("198.51.100.99", before["newidr"]):
+        code, told = release(lab, "switch", "newidr", f"production={named}", "apply=True")
+        assert code == 1 and f"the public's address is {PUBLIC}" in json.dumps(told), told
+    assert where(lab) == before
+
+
+def where(lab):
+    """The address of each environment."""
+    return {name: it["address"] for name, it in run(lab, "list")[1]["environments"].items()}
+
+
+def test_the_public_is_given_the_new_one_without_a_failed_connection(lab, newidr):
+    spare = where(lab)["newidr"]
+    with Visitors(lab) as visitors:
+        code, told = release(lab, "switch", "newidr", PRODUCTION, "bake=10", "apply=True")
+    assert code == 0, told
+    assert visitors.came > 1000 and visitors.failed == 0
+    assert where(lab) == {"idr": spare, "newidr": PUBLIC}
+    assert run(lab, "list")[1]["environments"]["newidr"]["live"]
+    code, stands = release(lab, "status")
+    assert code == 0, stands
+    [moved, *_] = release(lab, "history")[1]["history"]
+    assert (moved["kind"], moved["from"], moved["to"], moved["end"]) == ("switch", "idr", "newidr", "confirmed")
+    for name in ("idr", "newidr"):
+        assert run(lab, "plan", name)[1]["steps"] == []
+    code, refused = run(lab, "destroy", "newidr", "confirm=newidr", "apply=True")
+    assert code == 1 and any("newidr is live" in line for line in refused["problems"]), refused
+
+
+def killed(lab, words):
+    """Kill the operator's process that has these words at its end."""
+    lab.exec("seat", "pkill", "-KILL", "-f", f"{words}$")
+
+
+def test_the_way_back_goes_on_without_its_terminal_and_killed_it_is_ended_by_the_command_that_status_says(lab, newidr):
+    back = "release.rollback newidr bake=120 apply=True"
+    typed = threading.Thread(target=lab.outside, args=(".venv/bin/salt-run", *back.split()), kwargs={"check": False})
+    typed.start()
+    until(lambda: where(lab)["idr"] == PUBLIC, 120)
+    killed(lab, back)
+    typed.join()
+    code, stands = release(lab, "status")
+    assert (code, stands["state"]) == (1, "rollback from newidr to idr under way"), stands
+
+    killed(lab, f"{back} here=True")
+    code, stands = release(lab, "status")
+    assert code == 1 and "break_lock=operator@seat:" in stands["next"], stands
+    _, function, *words = stands["next"].split()
+    code, told = release(lab, function.removeprefix("release."), *words, "bake=4")
+    assert code == 0, told
+    assert where(lab)["idr"] == PUBLIC and release(lab, "status")[0] == 0
+    [moved, *_] = release(lab, "history")[1]["history"]
+    assert (moved["kind"], moved["from"], moved["to"], moved["end"]) == ("rollback", "newidr", "idr", "confirmed")
+
+
+def test_a_new_one_that_dies_while_it_is_watched_gives_the_public_back(lab, newidr):
+    answers = []
+    go = ("switch", "newidr", PRODUCTION, "bake=120", "apply=True")
+    typed = threading.Thread(target=lambda: answers.append(release(lab, *go)))
+    typed.start()
+    until(lambda: where(lab)["newidr"] == PUBLIC, 180)
+    lab.sh("newidr-proxy", "systemctl stop nginx")
+    typed.join()
+    lab.sh("newidr-proxy", "systemctl start nginx")
+    [(code, told)] = answers
+    assert code == 1 and "gave no answer" in json.dumps(told["problems"]), told
+    assert where(lab)["idr"] == PUBLIC and release(lab, "status")[0] == 0
+    assert lab.get("/webclient/userdata/?after=undone").status == 200
+    assert release(lab, "history")[1]["history"][0]["end"] == "undone"

@@ -70,7 +70,7 @@ def means_by(one):
     nothing = lambda *_: None
     return switching.Means(lambda: one, lambda *_: [], lambda ip: True, nothing, nothing, nothing, tag="idr-of-moves")
 def now():
-    return seen.look(ours, "idr-of-moves")
+    return moves.again(lambda: seen.look(ours, "idr-of-moves"), time.monotonic() + 60, "looking")
 def move_of(kind):
     if kind == "switch":
         return switching.of_switch(now(), "movb", now().public.ip, "of@moves")

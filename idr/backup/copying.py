@@ -156,18 +156,24 @@ def sent():
     return {str(path.relative_to(CHECKOUT)): path.read_text() for path in paths}
 
 
-def do(ssh, server, deed, asked, destination, tell):
-    """What a deed of idr/copies/deeds.py on a server returned, which is told of until it has ended."""
-    begun = {"files": sent(), "aside": None}
+def do(ssh, server, deed, asked, destination, tell, stopping=None):
+    """
+    What a deed of idr/copies/deeds.py on a server returned, which is told of until it has ended.
+
+    stopping:  once that ``Event`` is set it's ended before
+    """
+    run = mark.new_run()
+    begun = {"run": run, "files": sent(), "aside": None}
     begun["asked"] = {**asked, "deed": deed, "repository": destination.opened_by}
     if asked.get("running"):
         begun["aside"] = f"{asked['path']}/{deeds.ASIDE}"
     ssh.do(server, "begin", begun, of=unit)
     try:
-        return verifying.followed(ssh, server, lambda line: tell(f"{server.id}: {line}"), unit)
+        home = unit.HOME / run
+        return verifying.followed(ssh, server, lambda line: tell(f"{server.id}: {line}"), unit.UNIT, home, stopping)
     finally:
         with suppress(IdrError):  # what is told is what came before
-            ssh.do(server, "end", {}, of=unit)
+            ssh.do(server, "end", {"run": run}, of=unit)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ A copy is put back into empty volumes only, and only as a whole. A volume that i
 from a deploy (data_volume.problems). Applied again, what is there stays, and the rest is done.
 """
 
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from idr import at_master, enrol, table, update
@@ -133,9 +134,9 @@ def _fill(asked, it, name, folder, tell):
         chosen = _chosen(asked, it, [volume.name for _, volume in there])
         parts = [(server, volume, chosen[volume.name]) for server, volume in there if volume.name in chosen]
         tell(f"having the volumes mounted on {', '.join(server.id for server, *_ in parts)}")
-        _all(lambda part: _mounted(ssh, part[0]), parts)
-        _all(lambda part: _asked(ssh, part, "fits", asked, tell), parts)
-        done = _all(lambda part: _asked(ssh, part, "restore", asked, tell), parts)
+        _all(lambda part, _: _mounted(ssh, part[0]), parts, tell)
+        _all(lambda part, stopping: _asked(ssh, part, "fits", asked, tell, stopping), parts, tell)
+        done = _all(lambda part, stopping: _asked(ssh, part, "restore", asked, tell, stopping), parts, tell)
     return [
         f"{server.id}:{volume.mount}: {it.id}" + (", which was there already" if said["there"] else "")
         for (server, volume, _), said in zip(parts, done, strict=True)
@@ -148,15 +149,23 @@ def _mounted(ssh, server):
         raise Refused([f"{server.id}: {why}" for why in problems])
 
 
-def _asked(ssh, part, deed, asked, tell):
+def _asked(ssh, part, deed, asked, tell, stopping):
     server, volume, piece = part
-    return copying.do(ssh, server, deed, {"path": volume.mount, "snapshot": piece.snapshot}, asked.origin, tell)
+    which = {"path": volume.mount, "snapshot": piece.snapshot}
+    return copying.do(ssh, server, deed, which, asked.origin, tell, stopping)
 
 
-def _all(work, parts):
+def _all(work, parts, tell):
     """What is done for each, side by side, and returned; refused with what kept which from it."""
+    stopping = threading.Event()
     with ThreadPoolExecutor(len(parts)) as pool:
-        under_way = [pool.submit(work, part) for part in parts]
+        under_way = [pool.submit(work, part, stopping) for part in parts]
+        try:
+            wait(under_way)
+        except (KeyboardInterrupt, SystemExit):  # Salt makes the latter of Ctrl-C
+            tell("stopping: what is at work on the servers is ended there; what is whole stays")
+            stopping.set()
+            raise
     problems = [error for it in under_way if isinstance(error := it.exception(), IdrError)]
     for it in under_way:
         if it.exception() and it.exception() not in problems:

@@ -164,7 +164,7 @@ def _looked_at(cloud, made, questions, tell):
     with reached(cloud, made, tell) as (ssh, server):
         tell(f"looking at {' and '.join(made.volumes)} on {made.server}")
         ssh.do(server, "begin", {"files": sent(), "asked": {**questions, "devices": devices}}, of=unit)
-        return followed(ssh, server, tell, unit)
+        return followed(ssh, server, tell, unit.UNIT, unit.HOME)
 
 
 @contextmanager
@@ -198,12 +198,20 @@ def _reach(ssh, server):
             time.sleep(PAUSE)
 
 
-def followed(ssh, server, tell, of):
-    """Tell how what a unit does goes on, until it has ended; returns its result. OF: the module of the unit."""
+def followed(ssh, server, tell, name, home, stopping=None):
+    """
+    Tell how what a unit does goes on, until it has ended; returns its result.
+
+    name:      the unit's
+    home:      the folder in which it works
+    stopping:  once that ``Event`` is set nothing is waited for any more
+    """
     offset, heard, said = 0, time.monotonic(), time.monotonic()
     while True:
+        if stopping and stopping.is_set():
+            raise IdrError(f"{server.id}: interrupted")
         try:
-            asked = {"unit": of.UNIT, "home": str(of.HOME), "offset": offset}
+            asked = {"unit": name, "home": str(home), "offset": offset}
             answer = ssh.do(server, "progress", asked, seconds=60, of=told_on_server)
         except IdrError as error:  # the link may be cut; it goes on there
             if time.monotonic() - heard > OUT_OF_SIGHT:

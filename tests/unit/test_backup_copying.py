@@ -1,5 +1,6 @@
 """A set is copied from clones on a scratch server, or from servers made by hand; what was cut off is gone on with."""
 
+import threading
 from contextlib import contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
@@ -257,11 +258,13 @@ class Ssh:
     """A server on which a unit says what it's told to."""
 
     def __init__(self, *answers):
-        self.answers, self.asked = list(answers), []
+        self.answers, self.asked, self.runs = list(answers), [], set()
 
     def do(self, server, deed, asked, seconds=120, of=None):
         assert of is (told_on_server if deed == "progress" else copying.unit)
         self.asked.append((deed, asked))
+        self.runs = {*self.runs, asked["run"]} if "run" in asked else self.runs
+        assert deed != "progress" or asked["home"] == str(copying.unit.HOME / [*self.runs][0])
         if not self.answers:
             raise IdrError(f"{server.id}: begin: a copy or a restore goes on there already")
         return self.answers[0] if deed == "progress" else None
@@ -278,10 +281,19 @@ def test_a_deed_is_followed_to_its_end_and_of_it_nothing_stays_on_the_server(fai
     else:
         assert copying.do(ssh, SERVER, "back_up", asked, VAULT, said.append) == {"there": True}
     assert said == ["idrscratch-server: copying"] and [deed for deed, _ in ssh.asked] == ["begin", "progress", "end"]
+    assert len(ssh.runs) == 1
     begun = ssh.asked[0][1]
     assert begun["aside"] == "/var/lib/pgsql/.idr-copy"
     assert begun["asked"] == {**asked, "deed": "back_up", "repository": VAULT.opened_by}
     assert {"idr/copies/deeds.py", "idr/verify/commands.py", "idr/__init__.py"} <= {*begun["files"]}
+
+
+def test_a_deed_that_is_to_be_stopped_is_ended_on_its_server():
+    ssh, stopping = Ssh({"told": [], "offset": 0, "ended": None}), threading.Event()
+    stopping.set()
+    with pytest.raises(IdrError, match="^idrscratch-server: interrupted$"):
+        copying.do(ssh, SERVER, "restore", {"path": "/data"}, VAULT, print, stopping)
+    assert [deed for deed, _ in ssh.asked] == ["begin", "end"] and len(ssh.runs) == 1
 
 
 def test_one_that_is_at_work_there_already_is_not_ended():

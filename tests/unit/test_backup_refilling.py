@@ -1,5 +1,7 @@
 """An environment from a copy: made, enrolled, its volumes mounted, looked at, filled, and only then deployed."""
 
+import signal
+import threading
 from contextlib import contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
@@ -68,7 +70,7 @@ class World:
         self.done.append((deed, server.id))
         return ["omero-data carries a filesystem: it isn't blank"] if server.id in self.unmounted else []
 
-    def do(self, ssh, server, deed, asked, destination, tell):
+    def do(self, ssh, server, deed, asked, destination, tell, stopping):
         assert destination == VAULT
         self.done.append((deed, server.id, asked["path"], asked["snapshot"]))
         if self.unfit.get(server.id) == deed:
@@ -170,6 +172,27 @@ def test_a_volume_that_is_not_empty_keeps_all_of_it_from_being_filled_and_deploy
         world.refill()
     assert [line.partition(":")[0] for line in sorted(refused.value.problems)] == ["idr-database", "idr-omero"]
     assert "update" not in world.deeds() and ("restore" in world.deeds()) == (deed == "restore")
+
+
+def test_an_interrupted_restore_says_so_and_has_the_servers_end_what_they_are_at(world, monkeypatch):
+    at_work, ended, said = threading.Barrier(len(FILLED)), [], []
+
+    def do(ssh, server, deed, asked, destination, tell, stopping):
+        if deed == "restore":
+            if at_work.wait(30) == 0:
+                signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            assert stopping.wait(30)
+            ended.append(server.id)
+            raise IdrError(f"{server.id}: interrupted")
+        return {"there": False}
+
+    monkeypatch.setattr(copying, "do", do)
+
+    with pytest.raises(KeyboardInterrupt):
+        refilling.refill(refilling.Refill(SET.id, VAULT), "idr", {}, None, THEN, world.folder, said.append)
+
+    assert sorted(ended) == sorted(FILLED) and said[-1].startswith("stopping: ")
+    assert "update" not in world.deeds()
 
 
 def test_a_volume_that_cannot_be_mounted_is_told_with_its_server(world):

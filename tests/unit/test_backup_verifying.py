@@ -297,7 +297,7 @@ def test_it_is_followed_over_a_link_that_is_cut(world):
         {"told": [], "offset": 30, "ended": None},
         {"told": [{"said": "WRONG: x"}, {"result": BROKEN}], "offset": 90, "ended": ""},
     ), []
-    assert verifying.followed(ssh, SERVER, said.append, unit) == BROKEN
+    assert verifying.followed(ssh, SERVER, said.append, unit.UNIT, unit.HOME) == BROKEN
     assert ssh.asked == [0, 30, 30, 30] and said == ["checking every page", "WRONG: x"]
 
 
@@ -305,7 +305,7 @@ def test_no_name_that_a_clone_has_gets_at_the_terminal_or_is_no_text_for_the_clo
     said, name = [], "original file 2 (\x1b]0;Zü\udce1\x07.tif): it isn't there"
     result = {"problems": [name], "figures": {"patch": "a\nb", "rows_of": {"t\x1b": 1}}, "notes": [name]}
     ssh = Ssh({"told": [{"said": f"WRONG: {name}"}, {"result": result}], "offset": 9, "ended": ""})
-    found = verifying.followed(ssh, SERVER, said.append, unit)
+    found = verifying.followed(ssh, SERVER, said.append, unit.UNIT, unit.HOME)
 
     name = "original file 2 (\\x1b]0;Zü\\udce1\\x07.tif): it isn't there"
     assert said == [f"WRONG: {name}"]
@@ -315,7 +315,7 @@ def test_no_name_that_a_clone_has_gets_at_the_terminal_or_is_no_text_for_the_clo
 @pytest.mark.parametrize(("errors", "said"), [("no room", "no room"), ("", "killed, it seems")])
 def test_one_that_ends_without_a_result_is_no_disproof(world, errors, said):
     with pytest.raises(IdrError, match=f"idrscratch-server: it ended without a result: {said}"):
-        verifying.followed(Ssh({"told": [], "offset": 0, "ended": errors}), SERVER, print, unit)
+        verifying.followed(Ssh({"told": [], "offset": 0, "ended": errors}), SERVER, print, unit.UNIT, unit.HOME)
 
 
 def test_a_server_that_has_just_started_is_waited_for_and_gets_python(world, monkeypatch):

@@ -2,8 +2,8 @@
 A repository of restic's, outside of the cloud: what is written there is encrypted before it leaves, and what is there
 already isn't written again.
 
-Neither its password nor what opens the way to it is ever an argument: restic gets them by its environment, and an SSH
-key by a file in a private directory of whoever runs it. Only the standard library: it's run on servers, too.
+Neither its password nor what opens the way to it is ever an argument or in a file: restic gets them by its environment,
+and an SSH key from memory that goes with this process, however it ends. Only the standard library: it's run on servers.
 """
 
 import json
@@ -30,7 +30,7 @@ Host *
     ServerAliveCountMax 8
     StrictHostKeyChecking yes
     IdentitiesOnly yes
-    IdentityFile {place}/key
+    IdentityFile {key}
     UserKnownHostsFile {place}/known_hosts
     GlobalKnownHostsFile /dev/null
 """
@@ -57,9 +57,10 @@ class Repository:
         self.asked, self.place, self.say = asked, Path(place), say
         self.words = [PROGRAM, "--no-cache"] if cache is None else [PROGRAM, "--cache-dir", str(cache)]
         if asked["ssh_key"]:
-            self._write("key", asked["ssh_key"])
+            self._key = _in_memory(_line(asked["ssh_key"]))
+            key = f"/proc/{os.getpid()}/fd/{self._key.fileno()}"
             self._write("known_hosts", asked["known_hosts"])
-            self._write("ssh_config", SSH.format(place=self.place))
+            self._write("ssh_config", SSH.format(key=key, place=self.place))
             to = " ".join(ssh_words(asked["repository"]))
             self.words += ["-o", f"sftp.command=ssh -F {self.place}/ssh_config -E {self.place}/ssh_log {to} -s sftp"]
 
@@ -67,7 +68,7 @@ class Repository:
         path = self.place / name
         path.unlink(missing_ok=True)
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(text if text.endswith("\n") else text + "\n")
+            file.write(_line(text))
 
     def snapshots(self):
         """What is in it, as restic lists it: ``[{id, time, hostname, tags, paths}]``. Raises ``Missing``."""
@@ -185,6 +186,19 @@ def ssh_words(repository):
     if not found or found["to"].startswith("-"):
         raise ValueError(repository)
     return [*(["-p", found["port"]] if found["port"] else []), found["to"]]
+
+
+def _in_memory(text):
+    """A text as a file that is nowhere but in memory, for programs of this user to open while this process lives."""
+    file = os.fdopen(os.memfd_create("secret"), "w")
+    os.fchmod(file.fileno(), 0o600)
+    file.write(text)
+    file.flush()
+    return file
+
+
+def _line(text):
+    return text if text.endswith("\n") else text + "\n"
 
 
 def _line_with(text, words):

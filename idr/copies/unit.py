@@ -3,7 +3,7 @@ The unit in which a server copies a volume into a repository, or puts it back: b
 by idr/told_on_server.py. Sent by itself with each call, as idr/on_server.py is.
 
 What it's asked holds the repository's secrets. It's read from a file that is unlinked as soon as the unit has it open,
-in /run, which is memory; what the unit writes of it is in a directory that systemd removes with the unit.
+in /run, which is memory; the unit has it in memory alone.
 """
 
 import json

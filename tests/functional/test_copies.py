@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -451,6 +453,41 @@ def test_a_postgresql_that_does_not_run_or_has_no_room_is_a_line(database, place
     assert place.snapshots() == [] and os.listdir(VOLUME) == ["15"]
 
 
+HOLDS_A_KEY = """
+import sys, time
+from pathlib import Path
+from idr.backup import copied, destinations
+with copied.opened(destinations.read(Path(sys.argv[1]), "vault"), print) as repository:
+    print(repository.place, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGHUP, signal.SIGKILL])
+def test_ssh_gets_a_key_that_is_in_no_file_however_a_run_ends(tmp_path, how):
+    run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key")
+    (tmp_path / "site/copies").mkdir(mode=0o700, parents=True)
+    key = (tmp_path / "key").read_text()
+    said = {"repository": "sftp:ada@vault:/srv/idr", "password": PASSWORD, "ssh_key": key}
+    file = tmp_path / "site/copies/vault.yaml"
+    file.write_text(json.dumps({**said, "known_hosts": "vault ssh-ed25519 AAAA", "keep": {"daily": 1}}))
+    for path in (file, tmp_path / "site"):
+        path.chmod(path.stat().st_mode & 0o700)
+
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "tmp"), "HOME": str(tmp_path)}
+    (tmp_path / "tmp").mkdir()
+    words = [sys.executable, "-c", HOLDS_A_KEY, tmp_path / "site"]
+    with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True) as holding:
+        place = Path(holding.stdout.readline().strip())
+        given = re.search(r"IdentityFile (.+)", (place / "ssh_config").read_text())[1]
+        public = run("ssh-keygen", "-y", "-f", given)
+        holding.send_signal(how)
+
+    assert public.split()[:2] == (tmp_path / "key.pub").read_text().split()[:2]
+    left = [path for path in (tmp_path / "tmp").rglob("*") if path.is_file()]
+    assert not [path for path in left if key.splitlines()[2] in path.read_text() or PASSWORD in path.read_text()]
+
+
 def test_no_secret_is_an_argument_of_what_is_run(place, monkeypatch):
     seen = place.folder / "seen"
     wrapper = place.folder / "restic"
@@ -464,5 +501,5 @@ def test_no_secret_is_an_argument_of_what_is_run(place, monkeypatch):
     assert PASSWORD not in seen.read_text() and "abc" not in seen.read_text()
     assert "-p 9 ada@127.0.0.1 -s sftp" in seen.read_text()
     for path in (place.folder / "private").iterdir():
-        assert path.stat().st_mode & 0o077 == 0
+        assert path.stat().st_mode & 0o077 == 0 and PASSWORD not in path.read_text() and "abc" not in path.read_text()
     assert json.dumps(place.said).find(PASSWORD) == -1

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from idr import at_master, table, topology
 from idr.backup import copied, keeping, manifest, project, verifying
-from idr.backup.model import CRASH, GOOD, PRODUCTION, BackupSet, Piece
+from idr.backup.model import CRASH, GOING, GOOD, PRODUCTION, BackupSet, Piece
 from idr.backup.pruning import Pruning
 from idr.checkout import CHECKOUT
 from idr.cloud import mark, scratch, wanted
@@ -133,20 +133,48 @@ def copy_by_hand(name, folder, asked, by, tell):
         return Done(it, _carried_out(ssh, it, parts, asked.to, tell))
 
 
-def prune(destination, environment, apply, tell):
+def prune(destination, environment, reach, apply, tell):
     """
-    Which copies of an environment go by a destination's rules, a ``Pruning``; with `apply` they are gone, and what
-    nothing else there needs with them.
+    Which copies of an environment go by a destination's rules, a ``Pruning``; with `apply` they are gone, what was cut
+    off is, too, and what nothing else there needs. The sets don't say any more that they're there.
+
+    reach:  returns a connection to the cloud in which the sets are; None: there's no cloud
     """
+    now = copied.now()
     with copied.opened(destination, tell) as repository:
         snapshots = repository.snapshots()
-        verdicts = copied.verdicts(snapshots, destination, environment, copied.now())
+        verdicts = copied.verdicts(snapshots, destination, environment, now)
+        cut_off = copied.unfinished(snapshots, now)
+        there = {it.set.id for it in verdicts if not it.goes and it.set.is_usable}
+        cloud, saying, notes = _saying(reach, environment, destination.name, there)
+        steps = (
+            *(Step("remove", "copy", it.set.id) for it in verdicts if it.goes),
+            *(Step("remove", "copy", f"of which not all was read ({id_[:8]})") for id_ in cut_off),
+            *(Step("change", "set", f"{it.id}, which doesn't say any more that it's there") for it in saying),
+        )
         ids = [piece.snapshot for it in verdicts if it.goes for piece in (*it.set.pieces, *it.set.spare)]
-        steps = tuple(Step("remove", "copy", it.set.id) for it in verdicts if it.goes)
-        if apply and ids:
-            tell(f"removing {len(steps)} copies, and what only they need")
-            repository.run("forget", "--prune", "--quiet", *ids, *copied.unfinished(snapshots, copied.now()))
-    return Pruning(Plan(environment, steps), verdicts)
+        if apply and (ids or cut_off):
+            tell("removing copies, and what only they need")
+            repository.run("forget", "--prune", "--quiet", *ids, *cut_off)
+    for it in saying if apply else ():
+        keeping.patiently(cloud, it.id, {"idr_copied": _without(it.copied, destination.name)}, "prune_copies", tell)
+    return Pruning(Plan(environment, steps, notes=notes), verdicts)
+
+
+def _saying(reach, environment, name, there):
+    """
+    The sets in the cloud that say they're at a destination, and aren't any of those THERE; with the cloud, and what is
+    to be said of it: ``(cloud, sets, notes)``.
+    """
+    if reach is None:
+        return None, [], ()
+    try:
+        cloud = reach()
+        sets = [it for it in project.look(cloud).sets if it.environment == environment and it.phase != GOING]
+    except (IdrError, *ERRORS) as error:
+        why = told(error) if isinstance(error, ERRORS) else error
+        return None, [], (f"the cloud can't be asked, and sets there may go on saying that they're at {name}: {why}",)
+    return cloud, [it for it in sets if name in copied.places(it) and it.id not in there], ()
 
 
 def sent():
@@ -293,5 +321,10 @@ def _by_hand(environment):
 
 def _text(before, name):
     """What a set says of its copies: where, and when."""
-    kept = [each for each in (before or "").split(", ") if each and each.partition(" ")[0] != name]
-    return ", ".join([*kept, f"{name} {copied.now():%Y-%m-%d %H:%M} UTC"])
+    kept = _without(before, name)
+    return ", ".join([*([kept] if kept else []), f"{name} {copied.now():%Y-%m-%d %H:%M} UTC"])
+
+
+def _without(before, name):
+    """What it says of all but one."""
+    return ", ".join(each for each in (before or "").split(", ") if each and each.partition(" ")[0] != name)

@@ -18,6 +18,8 @@ from idr.cloud import applying, wanted
 from idr.cloud.model import Plan, Step
 from idr.errors import IdrError, Refused
 
+MISMATCH, DISPROVED = "mismatch", "disproved"
+MAY_BE_SAID = (MISMATCH, DISPROVED)
 STOPPED = "stopped; what is put back stays, and the next run goes on from there"
 MOUNTING = 900  # seconds in which a server's volumes have to be there
 
@@ -25,14 +27,14 @@ MOUNTING = 900  # seconds in which a server's volumes have to be there
 @dataclass(frozen=True)
 class Refill:
     """
-    What is asked for: a SET by its id, the Destination FROM which it comes; VOLUMES: only these, None: all; MISMATCH:
-    also one of production's alone.
+    What is asked for: a SET by its id, the Destination of its ORIGIN; VOLUMES: only these, None: all; and in spite of
+    what.
     """
 
     set: str
     origin: object
     volumes: tuple[str, ...] | None = None
-    mismatch: bool = False
+    even_if: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ def plan(asked, name, given, folder):
     made = Plan(name, ()) if by_hand else applying.plan(name, _given(given))
     steps = (*made.steps, *(Step("copy", "volume", f"{use}, to {uses[use]}") for use in chosen))
     notes = [f"{it.id} is of {it.taken:%Y-%m-%d %H:%M} UTC, and comes from {asked.origin.name}"]
+    notes += [f"{it.id} was disproved, {it.disproved}"] if it.disproved else []
     notes.append("each volume has to be empty, which its server is asked as soon as it's mounted there")
     return Plan(name, steps, made.kept, made.problems, (*notes, *made.notes), made.needed, made.free)
 
@@ -92,7 +95,7 @@ def refill(asked, name, given, broken, deploy, folder, tell):
 
 def _copy(asked, tell):
     with copied.opened(asked.origin, tell) as repository:
-        return copied.the(repository.snapshots(), asked.set)
+        return copied.the(repository.snapshots(), asked.set, DISPROVED in asked.even_if)
 
 
 def _given(given):
@@ -117,10 +120,10 @@ def _chosen(asked, it, uses):
     chosen = {use: piece for use, piece in found.items() if asked.volumes is None or use in asked.volumes}
     alone = [use for use in chosen if PRODUCTION.match(use)]
     others = [use for use in found if PRODUCTION.match(use) and use not in chosen]
-    if alone and others and not asked.mismatch:
+    if alone and others and MISMATCH not in asked.even_if:
         problems.append(
             f"volumes: {', '.join(alone)} without {', '.join(others)}: the set's are of one moment, and rows may name "
-            f"files that aren't there otherwise: even_if=mismatch"
+            f"files that aren't there otherwise: even_if={MISMATCH}"
         )
     if problems:
         raise Refused(problems)

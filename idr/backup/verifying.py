@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from idr import told_on_server
-from idr.backup import keeping, manifest, project
+from idr.backup import copied, destinations, keeping, manifest, project
 from idr.backup.model import PRODUCTION
 from idr.backup.retention import EARLY
 from idr.checkout import CHECKOUT
@@ -50,6 +50,7 @@ class Proof:
     figures: str
     counted: dict
     is_marked: bool
+    said: dict  # what the set's snapshots are to say, by the keys of their metadata
 
 
 def pick(cloud, environment, choose=random.choice):
@@ -81,10 +82,11 @@ def plan(cloud, id_):
     return replace(made, problems=problems, notes=(*notes, *made.notes))
 
 
-def verify(cloud, id_, sample, broken, tell):
+def verify(cloud, id_, folder, sample, broken, tell):
     """
-    Look at a set, and mark it with what was found; returns a ``Proof``.
+    Look at a set, and mark it with what was found, and the copies that it has; returns a ``Proof``.
 
+    folder:  the operator's site directory, in which its destinations are
     sample:  how many of OMERO's files are read and compared by their hashes, chosen at random; None: all
     broken:  the holder of a lock that is to be broken
     tell:    is told one line of progress at a time
@@ -103,8 +105,9 @@ def verify(cloud, id_, sample, broken, tell):
             found = _looked_at(cloud, made, questions, tell)
             figures = text(found["figures"], time.monotonic() - began)
             wrong = tuple(found["problems"])
-            proof = Proof(id_, wrong, wrong, (*notes, *found["notes"]), figures, found["figures"], False)
-            _mark(cloud, proof, tell)
+            notes = (*notes, *found["notes"])
+            proof = Proof(id_, wrong, wrong, notes, figures, found["figures"], False, _said(wrong, figures))
+            keeping.patiently(cloud, proof.id, proof.said, "verify", tell)
             proof = replace(proof, is_marked=True)
     except Refused as refused:
         if proof is None:
@@ -112,7 +115,7 @@ def verify(cloud, id_, sample, broken, tell):
         proof = replace(proof, problems=(*proof.problems, *refused.problems))
     except ERRORS as error:
         raise IdrError(told(error)) from error
-    return proof
+    return replace(proof, notes=(*proof.notes, *_passed_on(seen.the(id_), proof, folder, tell)))
 
 
 def text(figures, seconds):
@@ -242,10 +245,18 @@ def _printable(it):
     return it
 
 
-def _mark(cloud, proof, tell):
-    """Write on the set what was found."""
+def _said(wrong, figures):
     now = datetime.now(UTC)
-    said = manifest.proof(now, proof.figures)
-    if proof.wrong:
-        said = manifest.proof(disproved=disproof(proof.wrong, now))
-    keeping.patiently(cloud, proof.id, said, "verify", tell)
+    return manifest.proof(disproved=disproof(wrong, now)) if wrong else manifest.proof(now, figures)
+
+
+def _passed_on(it, proof, folder, tell):
+    """Have the copies of a set say what was found; those that don't, a line each."""
+    left = []
+    for name in copied.places(it):
+        try:
+            copied.pass_on(destinations.read(folder, name), it.id, proof.said, tell)
+        except IdrError as error:
+            why = "; ".join(getattr(error, "problems", [str(error)]))
+            left.append(f"its copy at {name} doesn't say what was found: {why}")
+    return left

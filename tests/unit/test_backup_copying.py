@@ -236,22 +236,72 @@ def test_of_a_copy_that_may_run_no_secret_is_in_what_is_shown(by_hand):
     assert refused.value.problems == ["vault: ssh: no route to host"] and by_hand.deeds == []
 
 
+def prune(world, apply, reach=None):
+    return copying.prune(VAULT, "idr", reach or (lambda: world), apply, print)
+
+
 def test_a_prunes_plan_is_its_deed(world):
     for number in range(10):
         world.repository.put(backup_set(NIGHT.replace(day=number + 10)))
     world.repository.add([f"{copying.deeds.UNFINISHED}=2026-01-01T03:00:00Z"])
     world.repository.add([f"{copying.deeds.UNFINISHED}={copied.now():%Y-%m-%dT%H:%M:%SZ}"])  # at work
-    planned = copying.prune(VAULT, "idr", False, print)
-    assert len(world.repository.there) == 22 and world.repository.commands == []
+    before = len(world.repository.commands)
+    planned = prune(world, False)
+    assert len(world.repository.there) == 22 and len(world.repository.commands) == before
 
-    done = copying.prune(VAULT, "idr", True, print)
+    done = prune(world, True)
 
-    assert done.plan.steps == planned.plan.steps and len(done.plan.steps) == 3
+    assert done.plan.steps == planned.plan.steps and len(done.plan.steps) == 4
     [words] = world.repository.commands
     assert words[:3] == ("forget", "--prune", "--quiet") and len(words) == 3 + 2 * 3 + 1 and "r-20" in words
     kept = {it.id for it in copied.sets(world.repository.there)}
     assert kept == {it.set.id for it in planned.verdicts if not it.goes}
-    assert copying.prune(VAULT, "idr", True, print).plan.steps == () and len(world.repository.commands) == 1
+    assert prune(world, True).plan.steps == () and len(world.repository.commands) == 1
+
+
+def test_what_was_cut_off_goes_though_no_copy_does(world):
+    world.repository.put(SET)
+    world.repository.add([f"{copying.deeds.UNFINISHED}=2026-01-01T03:00:00Z"])
+    planned = prune(world, False)
+    assert [line for line in planned.lines if "not all was read" in line] and len(world.repository.there) == 4
+
+    prune(world, True)
+
+    assert [it.id for it in copied.sets(world.repository.there)] == [SET.id] and len(world.repository.there) == 3
+
+
+def test_a_set_does_not_say_any_more_that_it_is_where_its_copy_was_removed(world):
+    sets = [replace(backup_set(NIGHT.replace(day=number)), verified=NIGHT) for number in range(10, 20)]
+    world.facts = facts(*(replace(it, copied="tape 2026-11-01 04:00 UTC, vault 2026-11-02 04:00 UTC") for it in sets))
+    for it in sets:
+        world.repository.put(it)
+
+    planned = prune(world, False)
+    assert all(it.copied.count(",") for it in project.of(world.facts).sets)
+    done = prune(world, True)
+
+    assert done.plan.steps == planned.plan.steps and len(done.plan.steps) == 6
+    assert sum("doesn't say any more" in line for line in planned.lines) == 3
+    told = {it.id: it.copied for it in project.of(world.facts).sets}
+    assert [told[it.id] for it in sets[:3]] == ["tape 2026-11-01 04:00 UTC"] * 3
+    assert all("vault" in told[it.id] for it in sets[3:])
+    assert prune(world, True).plan.steps == ()
+
+
+def test_copies_are_removed_though_the_cloud_is_gone_and_the_next_run_tells_their_sets(world, monkeypatch):
+    world.facts = facts(replace(SET, copied="vault 2026-11-02 04:00 UTC"))
+
+    def reach():
+        raise IdrError("idr: no route to host")
+
+    [note] = prune(world, True, reach).plan.notes
+    assert note.endswith("may go on saying that they're at vault: idr: no route to host")
+    assert copying.prune(VAULT, "idr", None, True, print).plan.notes == ()  # by hand: there's no cloud
+    assert project.of(world.facts).the(SET.id).copied
+    assert [str(step) for step in prune(world, True).plan.steps] == [
+        f"change set {SET.id}, which doesn't say any more that it's there"
+    ]
+    assert project.of(world.facts).the(SET.id).copied is None
 
 
 class Ssh:

@@ -77,8 +77,8 @@ class World:
             raise IdrError(f"{server.id}: it ended without a result: {asked['path']} isn't empty")
         return {"there": server.id == "idr-a-omero"}
 
-    def refill(self, deploy=THEN, volumes=None, id_=SET.id, mismatch=False, **given):
-        asked = refilling.Refill(id_, VAULT, volumes, mismatch)
+    def refill(self, deploy=THEN, volumes=None, id_=SET.id, even_if=(), **given):
+        asked = refilling.Refill(id_, VAULT, volumes, frozenset(even_if))
         return refilling.refill(asked, "idr", given, None, deploy, self.folder, lambda line: None)
 
     def plan(self, volumes=None, id_=SET.id, **given):
@@ -134,7 +134,7 @@ def test_only_the_named_volumes_are_filled(world):
 
 
 def test_one_of_productions_alone_is_filled_where_that_is_named(world):
-    world.refill(volumes=("database-db",), mismatch=True)
+    world.refill(volumes=("database-db",), even_if=["mismatch"])
     assert {it[1] for it in world.done if it[0] == "restore"} == {"idr-database"}
 
 
@@ -154,6 +154,19 @@ def test_what_cannot_be_restored_is_refused_before_anything_is_made(world, given
             function(**given)
         assert why in refused.value.problems[0]
     assert world.done == []
+
+
+def test_the_copy_of_a_disproved_set_is_refused_unless_that_is_named(world):
+    world.repository.there.clear()
+    world.repository.put(replace(SET, disproved="2026-11-26 04:00 UTC: a page"))
+    for function in (world.refill, world.plan):
+        with pytest.raises(Refused) as refused:
+            function()
+        [why] = refused.value.problems
+        assert why.startswith(f"{SET.id} was disproved, 2026-11-26 04:00 UTC: a page.") and "even_if=disproved" in why
+    assert world.done == []
+    world.refill(even_if=["disproved"])
+    assert {it[1] for it in world.done if it[0] == "restore"} == {*FILLED}
 
 
 def test_a_copy_that_lacks_what_cannot_be_made_again_is_refused(world):

@@ -3,12 +3,13 @@
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from idr import on_server, told_on_server
-from idr.backup import keeping, listing, manifest, project, retention, status, verifying
+from idr.backup import copied, keeping, listing, manifest, project, retention, status, verifying
 from idr.backup.model import FAILED
 from idr.cloud.model import Thing
 from idr.cloud.scratch import Scratch
@@ -17,6 +18,7 @@ from idr.ssh import NoPython, Unreachable
 from idr.verify import unit
 from tests import clouds
 from tests.backups import NIGHT, backup_set, facts
+from tests.repositories import VAULT, Repository
 from tests.unit.test_backup_listing import group
 
 SET = backup_set(facts={"database_patch": "OMERO5.4 0"})
@@ -33,7 +35,7 @@ class World:
 
     def __init__(self, monkeypatch, *sets, more=()):
         self.facts, self.found, self.asked, self.said, self.torn_down = facts(*sets, more=more), WHOLE, [], [], 0
-        self.left, self.rules = [], None
+        self.left, self.rules, self.folder = [], None, Path("/nowhere")
         access = SimpleNamespace(application_credential_access_rules=None)
         self.access = access
         self.session = SimpleNamespace(auth=SimpleNamespace(get_access=lambda _: access))
@@ -66,7 +68,7 @@ class World:
         self.facts = clouds.after(self.facts, plan)
 
     def verify(self, id_=SET.id, sample=100):
-        return verifying.verify(self, id_, sample, None, self.said.append)
+        return verifying.verify(self, id_, self.folder, sample, None, self.said.append)
 
     def the(self, id_=SET.id):
         return project.of(self.facts).the(id_)
@@ -107,6 +109,30 @@ def test_one_that_is_not_is_disproved_and_no_good_one_any_more(world):
     world.found = WHOLE
     world.verify()
     assert world.the().disproved is None and world.the().verified and world.the().is_good
+
+
+def test_copies_of_a_set_are_told_what_was_found_or_it_is_said_that_they_are_not(monkeypatch):
+    world = World(monkeypatch, replace(SET, copied="vault 2026-11-25 04:00 UTC, tape 2026-11-25 05:00 UTC"))
+    repository = Repository(monkeypatch)
+    repository.put(SET)
+
+    def read(folder, name):
+        assert folder == world.folder
+        if name == "tape":
+            raise Refused(["/nowhere/copies/tape.yaml: No such file or directory"])
+        return VAULT
+
+    monkeypatch.setattr(verifying.destinations, "read", read)
+    world.found = BROKEN
+
+    proof = world.verify()
+
+    assert copied.sets(repository.there)[0].disproved == world.the().disproved
+    assert proof.notes[1:] == (
+        "its copy at tape doesn't say what was found: /nowhere/copies/tape.yaml: No such file or directory",
+    )
+    world.found, repository.broken = WHOLE, "vault: ssh: no route to host"
+    assert "its copy at vault doesn't say what was found: vault: ssh: no route to host" in world.verify().notes
 
 
 def test_whatever_is_wrong_fits_into_the_manifest(world):

@@ -65,9 +65,11 @@ def pick(cloud, environment, choose=random.choice):
     except ERRORS as error:
         raise IdrError(told(error)) from error
     named = [it for it in seen.sets if environment in (None, it.environment)]
-    able = [it for it in named if it.is_good and it.when <= now + EARLY]
+    good = [it for it in named if it.is_good]
+    able = [it for it in good if it.when <= now + EARLY]
     if not able:
-        raise Refused([f"{environment or 'this project'} has no good backup set that could be verified"])
+        early = f": all {len(good)} are from the future, by this machine's clock" if good else ""
+        raise Refused([f"{environment or 'this project'} has no good backup set that could be verified{early}"])
     return choose([it for it in able if not it.verified] or able).id
 
 

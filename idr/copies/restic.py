@@ -12,11 +12,13 @@ import re
 import socket
 import subprocess
 import tempfile
+import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PROGRAM = "restic"
+ANSWERED = 300  # seconds for what is there to be listed: restic tries some places for ever
 LOCKED = 3600  # seconds that another run on the repository is waited for
 STALE = 1860  # seconds after which a lock that was there before is stale for restic, whatever its process
 PAUSE = 5
@@ -72,7 +74,10 @@ class Repository:
 
     def snapshots(self):
         """What is in it, as restic lists it: ``[{id, time, hostname, tags, paths}]``. Raises ``Missing``."""
-        return json.loads(self.run("snapshots", "--json", "--no-lock")) or []
+        code, out, errors = self._once(("snapshots", "--json", "--no-lock"), None, ANSWERED)
+        if code:
+            raise self._failure("snapshots", code, errors)
+        return json.loads(out) or []
 
     def init(self):
         """Make it."""
@@ -114,7 +119,7 @@ class Repository:
                         return True
         return False
 
-    def _once(self, words, heard):
+    def _once(self, words, heard, seconds=None):
         command = [*self.words, *words]
         (self.place / "ssh_log").unlink(missing_ok=True)
         with tempfile.TemporaryFile("w+", errors="replace") as errors:
@@ -125,7 +130,7 @@ class Repository:
                 )  # fmt: skip
             except FileNotFoundError:
                 raise Failed(f"there is no {PROGRAM} on {socket.gethostname()}: apt-get install {PROGRAM}") from None
-            with running:
+            with running, _limit(running, seconds) as late:
                 try:
                     lines = []
                     for line in running.stdout:
@@ -137,7 +142,8 @@ class Repository:
                     running.terminate()  # it takes its lock off
                     raise
             errors.seek(0)
-            return running.returncode, "".join(lines), errors.read()
+            said = errors.read() + "".join(f"\nFatal: no answer within {seconds} s" for _ in late)
+            return running.returncode, "".join(lines), said
 
     def _environment(self):
         return {
@@ -186,6 +192,26 @@ def ssh_words(repository):
     if not found or found["to"].startswith("-"):
         raise ValueError(repository)
     return [*(["-p", found["port"]] if found["port"] else []), found["to"]]
+
+
+@contextmanager
+def _limit(running, seconds):
+    """Have a program end after so long, None: not; it's in the list that is handed out if that had to be."""
+    late = []
+
+    def end():
+        late.append(running)
+        running.terminate()
+
+    timer = threading.Timer(seconds, end) if seconds else None
+    if timer:
+        timer.start()
+    try:
+        yield late
+    finally:
+        if timer:
+            timer.cancel()
+            timer.join()
 
 
 def _in_memory(text):

@@ -291,6 +291,35 @@ def test_a_wrong_password_and_a_repository_that_is_not_there_are_a_line_each(pla
     assert place.snapshots() == []
 
 
+SECRETS = {
+    "AWS_ACCESS_KEY_ID": "an-id", "AWS_SECRET_ACCESS_KEY": "a-secret-word", "B2_ACCOUNT_ID": "an-id",
+    "B2_ACCOUNT_KEY": "a-secret-word", "AZURE_ACCOUNT_NAME": "account", "AZURE_ACCOUNT_KEY": "YS1zZWNyZXQtd29yZA==",
+    "OS_AUTH_URL": "http://127.0.0.1:9/v3", "OS_PASSWORD": "a-secret-word", "HTTPS_PROXY": "http://127.0.0.1:9",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "repository",
+    ["rest:http://ada:a-secret-word@127.0.0.1:9/", "s3:http://127.0.0.1:9/bucket", "b2:bucket:idr", "azure:box:/idr",
+     "gs:bucket:/idr", "swift:box:/idr"],
+)  # fmt: skip
+def test_a_place_of_any_kind_that_is_not_reached_is_a_line_without_what_opens_it(place, monkeypatch, repository):
+    monkeypatch.setattr(restic, "ANSWERED", 3)
+    with pytest.raises(Failed, match="^vault: restic snapshots: exit .*: .") as failed:
+        place.opened_by(repository=repository, environment=SECRETS).snapshots()
+    assert "\n" not in str(failed.value) and "secret-word" not in str(failed.value)
+    assert not isinstance(failed.value, Missing)
+
+
+def test_a_place_that_never_answers_is_given_up(place, monkeypatch):
+    monkeypatch.setattr(restic, "ANSWERED", 0.2)
+    (place.folder / "restic").write_text("#!/bin/sh\nexec sleep 600\n")
+    (place.folder / "restic").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{place.folder}:{os.environ['PATH']}")
+    with pytest.raises(Failed, match="^vault: restic snapshots: exit -15: Fatal: no answer within 0.2 s$"):
+        place.snapshots()
+
+
 def test_damage_in_a_repository_is_found_before_a_copy_counts_and_when_it_is_read(place):
     place.volume("old")
     fill(MOUNT)

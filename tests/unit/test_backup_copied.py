@@ -78,6 +78,24 @@ def test_one_that_is_not_there_is_refused_with_those_that_are(repository):
     assert refused.value.problems == [f"idr-20250101T000000Z: no copy of it is there; there are {SET.id}"]
 
 
+@pytest.mark.parametrize("days", [-3650, -30, 3650])
+def test_a_clock_that_jumped_where_copies_are_pruned_removes_none_that_would_have_stayed(repository, days):
+    for number in range(12):
+        repository.put(backup_set(NIGHT - timedelta(days=number)))
+
+    def going(now):
+        return {it.set.id for it in copied.verdicts(repository.there, VAULT, "idr", now) if it.goes}
+
+    assert len(going(NIGHT)) == 5 and going(NIGHT + timedelta(days=days)) == (going(NIGHT) if days > 0 else set())
+
+
+def test_one_that_was_begun_by_a_clock_that_was_ahead_is_let_be(repository):
+    repository.put(backup_set(), "omero-data", begun=NIGHT + timedelta(days=3650))
+    repository.add([f"{copied.UNFINISHED}=2036-01-01T03:00:00Z"])
+    assert not [it for it in copied.verdicts(repository.there, VAULT, "idr", NIGHT) if it.goes]
+    assert copied.unfinished(repository.there, NIGHT) == []
+
+
 def test_a_copy_says_what_was_found_of_its_set_later(repository):
     repository.put(replace(SET, disproved=None))
     other = replace(SET, id="idr-20261124T030000Z", disproved=None)

@@ -261,6 +261,38 @@ def test_one_is_picked_of_those_that_were_never_verified_and_only_then_of_all(mo
         verifying.pick(None, "newidr", choose)
 
 
+@pytest.mark.parametrize("jumped", [timedelta(days=-3650), timedelta(days=3650)])
+def test_a_clock_that_jumped_where_a_set_is_verified_changes_nothing_but_the_moment_that_is_told(monkeypatch, jumped):
+    world = World(monkeypatch, SET, backup_set(NIGHT - timedelta(days=1)))
+
+    class Jumped(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return NIGHT + jumped
+
+    monkeypatch.setattr(verifying, "datetime", Jumped)
+    proof = world.verify()
+    assert proof.is_marked and world.the().verified == NIGHT + jumped and not proof.figures.startswith("-")
+
+    now = status.of(project.of(world.facts), "idr", NIGHT + timedelta(hours=1))
+    assert (now.state, now.verified.id) == (status.OK, SET.id)
+    keep = {"idr": {"verified": 1}}
+    kept = {it.set.id: it.reasons for it in retention.verdicts(project.of(world.facts).sets, keep, NIGHT)}
+    assert "verified" in kept[SET.id]
+    world.found = BROKEN
+    world.verify()
+    assert world.the().verified is None and not world.the().is_good
+
+
+def test_where_the_clock_is_behind_none_is_picked_and_it_says_why(monkeypatch):
+    World(monkeypatch, backup_set(datetime.now(UTC) + timedelta(days=400)), replace(SET, disproved="once"))
+    with pytest.raises(Refused) as refused:
+        verifying.pick(None, "idr")
+    assert refused.value.problems == [
+        "idr has no good backup set that could be verified: all 1 are from the future, by this machine's clock"
+    ]
+
+
 def test_a_disproved_set_counts_for_none_of_the_rules_and_stays_while_no_verified_one_is_newer():
     old, new = backup_set(NIGHT - timedelta(days=40)), replace(backup_set(NIGHT), disproved="2026: a page")
     keep = {"idr": {"daily": 1}}

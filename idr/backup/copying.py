@@ -23,6 +23,7 @@ from idr.errors import IdrError, Refused
 FIRST, UNVERIFIED, DISPROVED = "first", "unverified", "disproved"
 MAY_BE_SAID = (FIRST, UNVERIFIED, DISPROVED)
 BY_HAND = "their rows and files are not of one moment: the files are those of a later one than the rows"
+_SAYS = "says that it's there"
 _SEAL = Step("copy", "snapshot", "nothing more: all of it is there, the repository is checked, and it counts")
 
 
@@ -50,7 +51,8 @@ def plan(cloud, asked):
         it, there, problems, notes = _look(project.look(cloud), asked)
         pieces = _missing(it, there)
         if not problems and not pieces and there.phase == GOOD:
-            return Plan(it.environment, (), notes=(f"{it.id} is at {asked.to.name} already",))
+            marking = () if asked.to.name in copied.places(it) else (Step("change", "set", f"{it.id} {_SAYS}"),)
+            return Plan(it.environment, marking, notes=(f"{it.id} is at {asked.to.name} already",))
         made = scratch.plan(cloud, _scratch(it, pieces)) if pieces else Plan(it.environment, (_SEAL,))
     except ERRORS as error:
         raise IdrError(told(error)) from error
@@ -74,9 +76,13 @@ def copy(cloud, asked, broken, tell):
         problems += [] if verifying.may(cloud) or not pieces else [verifying.MAY_NOT]
         if problems:
             raise Refused(problems)
-        if not pieces and there.phase == GOOD:
+        if not pieces and there.phase == GOOD and asked.to.name in copied.places(it):
             return None
-        if not pieces:  # a run was cut off before the last step
+        if not pieces and there.phase == GOOD:  # a run was cut off before its last word
+            done = Done(it, {})
+            _mark(cloud, it, asked, tell)
+            return done
+        if not pieces:  # or before it was checked
             done = Done(it, {})
             with copied.opened(asked.to, tell) as repository:
                 deeds.seal(_sealing(it), repository, tell)

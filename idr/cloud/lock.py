@@ -84,7 +84,14 @@ def dead_holder(cloud, environment):
     """Who holds an environment's lock, or claims it, and is known to be dead: a process of this user, here. Or None."""
     found = _groups(cloud, environment)
     holders = [said.holder for _, said in found] + [_claimed(tag).holder for _, tag in _claims(found)]
-    return next((holder for holder in holders if holder and _is_dead(holder)), None)
+    return next((holder for holder in holders if holder and is_dead(holder)), None)
+
+
+def is_dead(holder):
+    """Whether that is known to be a process of this user on this machine that has ended."""
+    me, _, _ = this_process().rpartition(":")
+    who, _, pid = holder.rpartition(":")
+    return who == me and not os.path.exists(f"/proc/{pid}")
 
 
 def moment():
@@ -302,19 +309,12 @@ def _groups(cloud, environment):
 
 def _held_by(environment, said, typed, broken):
     who, _, pid = said.holder.rpartition(":")
-    dead = ", which doesn't run any more" if _is_dead(said.holder) else ""
+    dead = ", which doesn't run any more" if is_dead(said.holder) else ""
     wrong = f"break_lock={broken} doesn't name its holder. " if broken else ""
     return (
         f"{environment}: {who} (process {pid}{dead}) is on it since {said.since}, to {said.purpose}. {wrong}"
         f"Once you are sure that this run is dead: salt-run {typed} apply=True break_lock={said.holder}"
     )
-
-
-def _is_dead(holder):
-    """Whether that is known to be a process of this user on this machine that has ended."""
-    me, _, _ = this_process().rpartition(":")
-    who, _, pid = holder.rpartition(":")
-    return who == me and not os.path.exists(f"/proc/{pid}")
 
 
 def _pauses():

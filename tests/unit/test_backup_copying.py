@@ -126,6 +126,23 @@ def test_one_that_only_lacks_the_check_needs_no_server(world):
     assert project.of(world.facts).the(SET.id).copied
 
 
+def test_one_that_lacks_only_the_set_word_gets_it(world, monkeypatch):
+    def killed(*_):
+        raise SystemExit
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(keeping, "say", killed)
+        world.copy()
+    assert project.of(world.facts).the(SET.id).copied is None and world.torn_down == 1
+    [step] = world.plan().steps
+    assert str(step) == f"change set {SET.id} says that it's there"
+
+    world.copy()
+
+    assert project.of(world.facts).the(SET.id).copied.startswith("vault 20")
+    assert len(world.asked) == 1 and world.copy() is None and world.plan().steps == ()
+
+
 def test_where_else_it_is_is_kept_beside(world):
     said = {"idr_copied": "tape 2026-11-01 04:00 UTC, vault 2026-11-02 04:00 UTC"}
     world.facts = clouds.after(world.facts, keeping.plan(project.of(world.facts), SET.id, said))

@@ -11,6 +11,7 @@ import pytest
 from idr import on_server, told_on_server
 from idr.backup import copied, keeping, listing, manifest, project, retention, status, verifying
 from idr.backup.model import FAILED
+from idr.cloud import lock
 from idr.cloud.model import Thing
 from idr.cloud.scratch import Scratch
 from idr.errors import IdrError, Refused
@@ -181,6 +182,26 @@ def test_to_mark_it_another_run_is_waited_for_and_a_set_that_is_gone_is_told(wor
     world.facts = facts(SET)
     proof = world.verify()
     assert not proof.is_marked and "no backup set" in proof.problems[0]
+
+
+@pytest.mark.parametrize(("purpose", "is_broken"), [("verify", True), ("copy", True), ("apply", False)])
+def test_the_lock_of_a_run_that_was_killed_while_it_marked_a_set_is_broken(world, monkeypatch, purpose, is_broken):
+    me, _, _ = lock.this_process().rpartition(":")
+    holder, say, broke = group(f"{me}:4194999"), world.say, []  # more than a process number can be
+    holder.what["description"] = holder.what["description"].replace("to back up", f"to {purpose}")
+    world.facts = clouds.added(world.facts, holder)
+
+    def held(cloud, id_, said, purpose, apply, broken, tell):
+        broke.append(broken)
+        if broken != f"{me}:4194999":
+            raise Refused(["idr: ada@desk (process 4194999, which doesn't run any more) is on it"])
+        say(cloud, id_, said, purpose, apply, broken, tell)
+
+    monkeypatch.setattr(keeping, "say", held)
+    if not is_broken:
+        monkeypatch.setattr(keeping, "LOCKED", -1)
+    assert world.verify().is_marked is is_broken
+    assert broke == [None, *[f"{me}:4194999"] * is_broken]
 
 
 def test_a_lock_that_was_given_back_since_the_refusal_keeps_no_set_from_being_marked(world, monkeypatch):

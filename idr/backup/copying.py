@@ -69,39 +69,43 @@ def copy(cloud, asked, broken, tell):
 
     Refused with every problem at once, before anything is made. The scratch server goes, whatever happened.
     """
-    done = None
     try:
         it, there, problems, _ = _look(project.look(cloud), asked)
         pieces = _missing(it, there)
         problems += [] if verifying.may(cloud) or not pieces else [verifying.MAY_NOT]
         if problems:
             raise Refused(problems)
-        if not pieces and there.phase == GOOD and asked.to.name in copied.places(it):
+        if pieces:
+            done = _from_clones(cloud, asked, it, pieces, broken, tell)
+        elif there.phase == GOOD and asked.to.name in copied.places(it):
             return None
-        if not pieces and there.phase == GOOD:  # a run was cut off before its last word
+        else:  # a run was cut off before its last words
             done = Done(it, {})
+            if there.phase != GOOD:
+                with copied.opened(asked.to, tell) as repository:
+                    deeds.seal(_sealing(it), repository, tell)
+        try:
             _mark(cloud, it, asked, tell)
-            return done
-        if not pieces:  # or before it was checked
-            done = Done(it, {})
-            with copied.opened(asked.to, tell) as repository:
-                deeds.seal(_sealing(it), repository, tell)
-            _mark(cloud, it, asked, tell)
-            return done
-        typed = f"backup.copy {it.id} to={asked.to.name}"
+        except Refused as refused:
+            return replace(done, problems=(*done.problems, *refused.problems))
+    except ERRORS as error:
+        raise IdrError(told(error)) from error
+    return done
+
+
+def _from_clones(cloud, asked, it, pieces, broken, tell):
+    """Copy pieces of a set on a scratch server; returns a ``Done``, also where that server isn't all gone."""
+    done, typed = None, f"backup.copy {it.id} to={asked.to.name}"
+    try:
         with scratch.stood_up(cloud, _scratch(it, pieces), "copy", typed, broken, tell) as made:
             _made_first(asked, tell)
             with verifying.reached(cloud, made, tell) as (ssh, server):
                 parts = [_Part(piece, server, made.device(piece.use)) for piece in pieces]
-                written = _carried_out(ssh, it, parts, asked.to, tell)
-            done = Done(it, written)
-            _mark(cloud, it, asked, tell)
+                done = Done(it, _carried_out(ssh, it, parts, asked.to, tell))
     except Refused as refused:
         if not done:
             raise
         return replace(done, problems=tuple(refused.problems))
-    except ERRORS as error:
-        raise IdrError(told(error)) from error
     return done
 
 

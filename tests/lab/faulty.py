@@ -73,21 +73,29 @@ def killed_at(lab, command, calls, how):
     how:  one of KILLS
     """
     rules([(call, how) for call in calls])
-    said = []
-    typed = threading.Thread(target=lambda: said.append(type_in(lab, *command)))
-    typed.start()
-    while typed.is_alive() and not any(faults.hits()):
-        time.sleep(0.1)
+    pid, said = killed_once(lab, f"environment.{command[0]}", command[1:], lambda: any(faults.hits()))
     met = [call for call, hit in zip(calls, faults.hits(), strict=True) if hit]
-    if met:
-        words = f"salt-run.* environment.{command[0]} {command[1]} "
-        pid = lab.exec("seat", "pgrep", "-n", "-f", words).stdout.strip()
-        lab.exec("seat", "kill", "-KILL", pid)
-    typed.join()
     faults.rules()
     return met, [f"break_lock=operator@seat:{pid}"] if met else broken(said)
 
 
+def killed_once(lab, function, words, so):
+    """
+    Type a command and kill it once something is SO; returns its process, None where it ended before, and what it said
+    until then.
+    """
+    pid, said = None, []
+    typed = threading.Thread(target=lambda: said.append(type_in(lab, function, *words)))
+    typed.start()
+    while typed.is_alive() and not so():
+        time.sleep(0.1)
+    if so():
+        pid = lab.exec("seat", "pgrep", "-n", "-f", f"salt-run.* {function} {words[0]} ").stdout.strip()
+        lab.exec("seat", "kill", "-KILL", pid)
+    typed.join()
+    return pid, said
+
+
 def type_in(lab, function, *words):
     """What a command says that may end in any way, as it's killed."""
-    return lab.outside(".venv/bin/salt-run", f"environment.{function}", *words, check=False, seconds=900).stdout
+    return lab.outside(".venv/bin/salt-run", function, *words, check=False, seconds=900).stdout

@@ -204,6 +204,56 @@ def test_what_fails_on_the_server_leaves_no_copy_and_no_server(world, monkeypatc
     assert world.torn_down == 1 and project.of(world.facts).the(SET.id).copied is None
 
 
+@pytest.mark.parametrize("error", [IdrError("killed, it seems"), KeyboardInterrupt()], ids=repr)
+@pytest.mark.parametrize("at", ["back_up omero-data", "back_up database-db", "seal", "mark"])
+def test_at_whatever_step_it_is_ended_nothing_counts_that_is_not_all_there_and_the_next_ends_it(
+    world, monkeypatch, at, error
+):
+    def do(ssh, server, deed, asked, destination, tell):
+        use = next((tag.rpartition("=")[2] for tag in asked["tags"] if str(tag).startswith("idr_volume=")), "")
+        if at == f"{deed} {use}".strip():
+            raise error
+        return world.repository.do(ssh, server, deed, asked, destination, tell)
+
+    def say(*given):
+        if at == "mark":
+            raise error
+        return world.say(*given)
+
+    with monkeypatch.context() as patch, pytest.raises(type(error)):
+        patch.setattr(copying, "do", do)
+        patch.setattr(keeping, "say", say)
+        world.copy()
+    assert world.torn_down == 1 and project.of(world.facts).the(SET.id).copied is None
+    assert all(it.is_complete is (at == "mark") for it in copied.sets(world.repository.there))
+
+    world.copy()
+
+    assert copied.the(world.repository.there, SET.id).is_complete
+    assert project.of(world.facts).the(SET.id).copied.startswith("vault 20")
+    paths = [asked["path"] for _, deed, asked in world.repository.deeds if deed == "back_up"]
+    assert paths == ["/data", "/var/lib/pgsql"]  # nothing twice
+
+
+def test_a_set_is_told_when_the_server_is_gone_though_something_of_it_is_left(world, monkeypatch):
+    say, stood_up = world.say, world.stood_up
+
+    @contextmanager
+    def left(*given):
+        with stood_up(*given) as made:
+            yield made
+        raise Refused(["volume idrscratch-omero-data is left"])
+
+    def gone(*given):
+        assert world.torn_down == 1
+        return say(*given)
+
+    monkeypatch.setattr(copying.scratch, "stood_up", left)
+    monkeypatch.setattr(keeping, "say", gone)
+    assert world.copy().problems == ("volume idrscratch-omero-data is left",)
+    assert project.of(world.facts).the(SET.id).copied.startswith("vault 20")
+
+
 def test_a_copy_whose_set_could_not_be_marked_is_one_all_the_same(world, monkeypatch):
     def say(*_):
         raise Refused(["idr: gone"])

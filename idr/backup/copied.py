@@ -59,7 +59,7 @@ def places(backup_set):
 
 def pass_on(destination, id_, said, tell):
     """
-    Have a set's copy say what a verification found of the set: it is of the same bytes, if not of later ones.
+    Have a set's copy say what a verification found of the set, whose bytes it has.
 
     said:  what the set's own snapshots say of that, by the keys of their metadata; "" takes away what was said
     """

@@ -13,9 +13,10 @@ TOLD = 50  # problems of a kind that are told one by one
 # volume: that tells nothing of the clone.
 UNREAD = r"Input/output error|Read-only file system|Connection timed out|No such device( or address)?|Remote I/O error"
 OURS = re.compile(
-    r"(ERROR|FATAL|PANIC|LOG|error): .*(No space left on device|out of (shared )?memory|Cannot allocate memory"
+    r"(ERROR|FATAL|PANIC|error): .*(No space left on device|out of (shared )?memory|Cannot allocate memory"
     r"|Too many open files|incompatible with operating system|could not (access file \"\$libdir|load library)"
-    rf"|canceling statement due to|: ({UNREAD})( |$))"
+    r"|canceling statement due to)"
+    rf"|(ERROR|FATAL|PANIC|error|LOG): .*: ({UNREAD})( |$)"
 )
 # What a read fails with where the storage is at fault. What the filesystem's own checks find has other numbers.
 STORAGE = (

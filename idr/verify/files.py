@@ -49,6 +49,7 @@ def files(found, it, volume, sample, seed):
     """
     try:
         managed = [path for depth in ("", "*/", "*/*/") for path in below(volume, f"{depth}ManagedRepository")]
+        named = managed and Named(found, Path(managed[0]).parent, Path(volume), it)
     except OSError as error:
         found.failed("files", f"omero-data: {error.filename}", error)
         return
@@ -56,7 +57,7 @@ def files(found, it, volume, sample, seed):
         found.wrong("files", "omero-data: there is no ManagedRepository on it")
         return
     found.say("looking for every file that a row names")
-    named, chosen, hashed = Named(found, Path(managed[0]).parent, Path(volume), it), Sample(sample, seed), 0
+    chosen, hashed = Sample(sample, seed), 0
     try:
         with ThreadPoolExecutor(WORKERS) as pool:
             for each in named.all():

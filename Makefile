@@ -32,9 +32,10 @@ lint:      ## ruff and salt-lint
 	@$(BIN)/ruff check
 	@git ls-files 'salt/*.sls' 'pillar/*.sls' | xargs $(BIN)/salt-lint
 
-bench:     ## what a page, a purge, a refresh, a highstate, an environment, a backup and a switch cost, each beside its baseline (as root)
+BENCHES := thumbnail purge refresh highstate environment backup restore release
+bench:     ## what a page, a purge, a refresh, a highstate, an environment, a backup, a restore and a switch cost, each beside its baseline (as root)
 	@$(MAKE) --no-print-directory venv
-	@for each in thumbnail purge refresh highstate environment backup release; do $(BIN)/python bench/$$each.py || exit 1; echo; done
+	@for each in $(BENCHES); do $(BIN)/python bench/$$each.py || exit 1; echo; done
 
 torture:   ## every kind of call of an apply and a destroy spoiled in every way, and fifty backups; hours, goes on where it was stopped
 	@$(MAKE) --no-print-directory venv

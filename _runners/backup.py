@@ -224,7 +224,9 @@ def prune(env=None, apply=False, retired=False, break_lock=None, cloud=None, **k
 
 
 @door
-def verify(set=None, apply=False, pick=None, env=None, sample=1000, break_lock=None, cloud=None, **kwargs):
+def verify(
+    set=None, apply=False, pick=None, env=None, sample=1000, break_lock=None, cloud=None, site=None, **kwargs
+):
     """
     Prove a backup set: clones of it are looked at on a scratch server in a network of its own, and the set is marked.
 
@@ -234,6 +236,8 @@ def verify(set=None, apply=False, pick=None, env=None, sample=1000, break_lock=N
     sample:      how many of OMERO's files are read and compared by their hashes, chosen at random; ``all``
     break_lock:  a run that is known to be dead, as the refusal names it
     cloud:       its name in clouds.yaml; that of ``pillar/environment_defaults.sls`` unless given
+    site:        the operator's directory for its environment, absolute; ``~/.config/idr/<env>`` unless given. By what
+                 is in it the set's copies elsewhere are told, too
 
     Looked at are every page's checksum, the structure of all tables and indexes, every value, the rows, the patch of
     OMERO's database, and each file that a row names: that it's there and its size; of the sample, its bytes. Without
@@ -256,11 +260,12 @@ def verify(set=None, apply=False, pick=None, env=None, sample=1000, break_lock=N
     connection = connect(cloud or wanted.cloud_of(env or manifest.environment_of(set) or ""))
     words = [set] if set else ["pick=random", *([f"env={env}"] if env else [])]
     words += [f"sample={sample}"] * (sample != 1000)
+    id_ = set or verifying.pick(connection, env)
     if not apply:
-        plan = verifying.plan(connection, set or verifying.pick(connection, env))
+        plan = verifying.plan(connection, id_)
         return _planned([plan], telling.lines(plan), shlex.join(["salt-run", "backup.verify", *words, "apply=True"]))
-    tell = milestones(__opts__, "backup/verify")
-    return _proved(verifying.verify(connection, set or verifying.pick(connection, env), files, break_lock, tell))
+    tell, folder = milestones(__opts__, "backup/verify"), folder_of(manifest.environment_of(id_), site)
+    return _proved(verifying.verify(connection, id_, folder, files, break_lock, tell))
 
 
 @door
@@ -339,16 +344,18 @@ def copies(env, at, read=None, site=None, **kwargs):
 
 
 @door
-def prune_copies(env, at, apply=False, site=None, **kwargs):
+def prune_copies(env, at, apply=False, cloud=None, site=None, **kwargs):
     """
     Remove the copies of an environment's backups that the destination's own rules don't keep, and what only they need.
 
-    env:   the environment's name, which needn't be there any more
-    at:    the destination, a file ``copies/<at>.yaml`` of the operator's directory, whose ``keep`` are the rules
-    site:  the operator's directory for this environment, absolute; ``~/.config/idr/<env>`` unless given
+    env:    the environment's name, which needn't be there any more
+    at:     the destination, a file ``copies/<at>.yaml`` of the operator's directory, whose ``keep`` are the rules
+    cloud:  its name in clouds.yaml; that of ``pillar/environment_defaults.sls`` unless given
+    site:   the operator's directory for this environment, absolute; ``~/.config/idr/<env>`` unless given
 
     Without ``apply=True`` the plan is returned, with the reason for which each copy goes or stays, and nothing changes.
-    What the rules mean, and what stays whatever they say, is as for ``backup.prune``.
+    What the rules mean, and what stays whatever they say, is as for ``backup.prune``. A set in the cloud says no more
+    that it's there; where the cloud can't be asked, that is told, and done by the next run.
 
     CLI Example:
 
@@ -357,10 +364,12 @@ def prune_copies(env, at, apply=False, site=None, **kwargs):
         salt-run backup.prune_copies idr at=vault
         salt-run backup.prune_copies idr at=vault apply=True
     """
-    destination = destinations.read(folder_of(env, site), at)
-    done = copying.prune(destination, env, apply, milestones(__opts__, "backup/prune_copies"))
+    destination, by_hand = destinations.read(folder_of(env, site), at), table.is_by_hand(folder_of(env, site))
+    reach = None if by_hand else lambda: _cloud(env, cloud)
+    done = copying.prune(destination, env, reach, apply, milestones(__opts__, "backup/prune_copies"))
     if apply:
-        return _done(done.plan.steps, "what no rule keeps is gone", "nothing to remove")
+        answer = _done(done.plan.steps, "what no rule keeps is gone", "nothing to remove")
+        return answer | ({"notes": list(done.plan.notes)} if done.plan.notes else {})
     how = shlex.join(["salt-run", "backup.prune_copies", env, f"at={at}", "apply=True"])
     return _planned([done.plan], list(done.lines), how)
 
@@ -392,8 +401,8 @@ def restore(
     volumes:     what is to come from the set although it's there, comma-separated; what can't be made again,
                  ``omero-data,database-db``, unless given. What isn't there comes from the set in any case
     even_if:     ``live`` to make a live environment's servers anew, ``mismatch`` for one of omero-data and database-db
-                 alone, ``again`` for what is of this set already, ``failing`` as for ``environment.apply``; with commas
-                 between them
+                 alone, ``again`` for what is of this set already, ``disproved`` for a set that a verification
+                 disproved, ``failing`` as for ``environment.apply``; with commas between them
     deploy:      False to stop when its servers are there
     break_lock:  a run that is known to be dead, as the refusal names it
     commit:      the beginning of this checkout's commit, needed where it isn't a descendant of the deployed one
@@ -422,13 +431,12 @@ def restore(
         raise Refused(["a master's credential makes and removes no servers or volumes: type it in a checkout of yours"])
     if copy is not None:
         words = frozenset(even_if.split(",") if even_if else ())
-        if file is not None or words - {"failing", "mismatch"}:
-            raise Refused(
-                ["with copy=, volumes are restored whole: no file=, and of even_if only `failing` and `mismatch`"]
-            )
+        if file is not None or words - {"failing", *refilling.MAY_BE_SAID}:
+            known = ", ".join(["failing", *refilling.MAY_BE_SAID])
+            raise Refused([f"with copy=, volumes are restored whole: no file=, and of even_if only {known}"])
         then = {"named": commit} | ({"even_if": "failing" if "failing" in words else None} if deploy else {})
         uses, origin = tuple(volumes.split(",")) if volumes else None, destinations.read(folder_of(into, site), copy)
-        asked = refilling.Refill(set, origin, uses, "mismatch" in words)
+        asked = refilling.Refill(set, origin, uses, words - {"failing"})
         said = {"copy": copy, "volumes": volumes, "even_if": even_if, "deploy": None if deploy else False} | given
         return _refilled(asked, into, apply, said, then, break_lock, folder_of(into, site), given)
     if file is not None:

@@ -18,12 +18,13 @@ def progress(asked, _stream):
     ended}``. ENDED is None while it goes on, and then the last line of its errors, "" where there's none.
 
     unit:    the unit's name
-    home:    the folder in which it has its files ``told`` and ``errors``
+    home:    the folder in which it works and has its files ``told`` and ``errors``; one of that name which works in
+             another is another run's
     offset:  in bytes
     """
     home, until = Path(asked["home"]), time.monotonic() + PATIENCE
     while True:
-        at_work = _is_at_work(asked["unit"])  # asked first, so that nothing is told after the last look
+        at_work = _is_at_work(asked["unit"], home)  # asked first, so that nothing is told after the last look
         lines = _told(home, asked["offset"])
         if lines or not at_work or time.monotonic() > until:
             break
@@ -33,9 +34,12 @@ def progress(asked, _stream):
     return {"told": [json.loads(line) for line in lines], "offset": offset, "ended": ended}
 
 
-def _is_at_work(unit):
-    said = subprocess.run(["systemctl", "is-active", unit], capture_output=True, text=True).stdout.strip()
-    return said in ("active", "activating", "deactivating")
+def _is_at_work(unit, home):
+    asked = ["systemctl", "show", "--property=ActiveState,WorkingDirectory", unit]
+    said = subprocess.run(asked, capture_output=True, text=True).stdout
+    shown = dict(line.partition("=")[::2] for line in said.splitlines())
+    is_active = shown.get("ActiveState") in ("active", "activating", "deactivating")
+    return is_active and shown.get("WorkingDirectory") == str(home)
 
 
 def _told(home, offset):

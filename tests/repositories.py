@@ -40,7 +40,7 @@ class Repository:
     def run(self, *words):
         self.commands.append(words)
         if words[0] == "tag":
-            self._seal(words[1].partition("=")[2])
+            self._tag(words[1].partition("=")[2], words[2:])
         if words[0] == "forget":
             self.there = [it for it in self.there if it["id"] not in words]
 
@@ -75,7 +75,12 @@ class Repository:
 
     def _seal(self, tag):
         [[before], [after]] = copied.PHASE
-        for it in self.there:
-            if tag in (it["tags"] or ()):
-                it["tags"] = [after if each == before else each for each in it["tags"]]
+        return self._tag(tag, [f"--remove={before}", f"--add={after}"])
+
+    def _tag(self, tag, words):
+        assert all(word.startswith(("--remove=", "--add=")) and "," not in word for word in words)
+        gone = [word.partition("=")[2] for word in words if word.startswith("--remove=")]
+        new = [word.partition("=")[2] for word in words if word.startswith("--add=")]
+        for it in [it for it in self.there if tag in (it["tags"] or ())]:
+            it["tags"] = [each for each in it["tags"] if each not in gone] + new
         return {}

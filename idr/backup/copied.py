@@ -49,7 +49,28 @@ def tags(backup_set, piece, now):
     """
     said = manifest.metadata(replace(backup_set, phase=TAKING, pinned=None, copied=None), piece)
     said |= {SIZE: str(piece.size_gb), BEGUN: now.isoformat(timespec="seconds")}
-    return [f"{key}={quote(text, safe=' /:@')}" for key, text in said.items()]
+    return _written(said)
+
+
+def places(backup_set):
+    """The names of the destinations at which a set says that it is."""
+    return [each.partition(" ")[0] for each in (backup_set.copied or "").split(", ") if each]
+
+
+def pass_on(destination, id_, said, tell):
+    """
+    Have a set's copy say what a verification found of the set, whose bytes it has.
+
+    said:  what the set's own snapshots say of that, by the keys of their metadata; "" takes away what was said
+    """
+    with opened(destination, tell) as repository:
+        there = {tag for it in repository.snapshots() if having(id_) in (it.get("tags") or ()) for tag in it["tags"]}
+        wanted = _written({key: text for key, text in said.items() if text})
+        words = [f"--remove={tag}" for tag in sorted(there - {*wanted}) if tag.partition("=")[0] in said]
+        words += [f"--add={tag}" for tag in wanted if tag not in there]
+        if there and words:
+            tell(f"{destination.name}: {id_}'s copy says what was found")
+            repository.run("tag", f"--tag={having(id_)}", *words)
 
 
 def having(id_):
@@ -72,13 +93,18 @@ def sets(snapshots, environment=None):
     return manifest.sets(facts(snapshots), environment)
 
 
-def the(snapshots, id_):
-    """The copy of the set with that id. Refused where there's none that can be restored, with why."""
+def the(snapshots, id_, disproved=False):
+    """
+    The copy of the set with that id. Refused where there's none that can be restored, with why, and where the set was
+    disproved, unless that is said.
+    """
     found = next((it for it in sets(snapshots) if it.id == id_), None)
     if found is None:
         raise Refused([f"{id_}: no copy of it is there; there are {_ids(snapshots)}"])
     if not found.is_usable:
         raise Refused([f"{id_}: its copy can't be restored: {why}" for why in found.why_not])
+    if found.disproved and not disproved:
+        raise Refused([f"{id_} was disproved, {found.disproved}. If its copy is the best there is: even_if=disproved"])
     return found
 
 
@@ -122,6 +148,11 @@ def in_the_making(snapshots, now):
         if it.what["metadata"].get("idr_phase") == TAKING and begun and begun > now - AT_WORK:
             found[it.environment] = f"a copy was begun at {begun:%Y-%m-%d %H:%M} UTC"
     return found
+
+
+def _written(said):
+    """Tags, each with a key and what it says."""
+    return [f"{key}={quote(text, safe=' /:@')}" for key, text in said.items()]
 
 
 def _thing(snapshot):

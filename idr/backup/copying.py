@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from idr import at_master, table, topology
 from idr.backup import copied, keeping, manifest, project, verifying
-from idr.backup.model import CRASH, GOOD, PRODUCTION, BackupSet, Piece
+from idr.backup.model import CRASH, GOING, GOOD, PRODUCTION, BackupSet, Piece
 from idr.backup.pruning import Pruning
 from idr.checkout import CHECKOUT
 from idr.cloud import mark, scratch, wanted
@@ -23,6 +23,7 @@ from idr.errors import IdrError, Refused
 FIRST, UNVERIFIED, DISPROVED = "first", "unverified", "disproved"
 MAY_BE_SAID = (FIRST, UNVERIFIED, DISPROVED)
 BY_HAND = "their rows and files are not of one moment: the files are those of a later one than the rows"
+_SAYS = "says that it's there"
 _SEAL = Step("copy", "snapshot", "nothing more: all of it is there, the repository is checked, and it counts")
 
 
@@ -50,7 +51,8 @@ def plan(cloud, asked):
         it, there, problems, notes = _look(project.look(cloud), asked)
         pieces = _missing(it, there)
         if not problems and not pieces and there.phase == GOOD:
-            return Plan(it.environment, (), notes=(f"{it.id} is at {asked.to.name} already",))
+            marking = () if asked.to.name in copied.places(it) else (Step("change", "set", f"{it.id} {_SAYS}"),)
+            return Plan(it.environment, marking, notes=(f"{it.id} is at {asked.to.name} already",))
         made = scratch.plan(cloud, _scratch(it, pieces)) if pieces else Plan(it.environment, (_SEAL,))
     except ERRORS as error:
         raise IdrError(told(error)) from error
@@ -67,35 +69,43 @@ def copy(cloud, asked, broken, tell):
 
     Refused with every problem at once, before anything is made. The scratch server goes, whatever happened.
     """
-    done = None
     try:
         it, there, problems, _ = _look(project.look(cloud), asked)
         pieces = _missing(it, there)
         problems += [] if verifying.may(cloud) or not pieces else [verifying.MAY_NOT]
         if problems:
             raise Refused(problems)
-        if not pieces and there.phase == GOOD:
+        if pieces:
+            done = _from_clones(cloud, asked, it, pieces, broken, tell)
+        elif there.phase == GOOD and asked.to.name in copied.places(it):
             return None
-        if not pieces:  # a run was cut off before the last step
+        else:  # a run was cut off before its last words
             done = Done(it, {})
-            with copied.opened(asked.to, tell) as repository:
-                deeds.seal(_sealing(it), repository, tell)
+            if there.phase != GOOD:
+                with copied.opened(asked.to, tell) as repository:
+                    deeds.seal(_sealing(it), repository, tell)
+        try:
             _mark(cloud, it, asked, tell)
-            return done
-        typed = f"backup.copy {it.id} to={asked.to.name}"
+        except Refused as refused:
+            return replace(done, problems=(*done.problems, *refused.problems))
+    except ERRORS as error:
+        raise IdrError(told(error)) from error
+    return done
+
+
+def _from_clones(cloud, asked, it, pieces, broken, tell):
+    """Copy pieces of a set on a scratch server; returns a ``Done``, also where that server isn't all gone."""
+    done, typed = None, f"backup.copy {it.id} to={asked.to.name}"
+    try:
         with scratch.stood_up(cloud, _scratch(it, pieces), "copy", typed, broken, tell) as made:
             _made_first(asked, tell)
             with verifying.reached(cloud, made, tell) as (ssh, server):
                 parts = [_Part(piece, server, made.device(piece.use)) for piece in pieces]
-                written = _carried_out(ssh, it, parts, asked.to, tell)
-            done = Done(it, written)
-            _mark(cloud, it, asked, tell)
+                done = Done(it, _carried_out(ssh, it, parts, asked.to, tell))
     except Refused as refused:
         if not done:
             raise
         return replace(done, problems=tuple(refused.problems))
-    except ERRORS as error:
-        raise IdrError(told(error)) from error
     return done
 
 
@@ -133,20 +143,48 @@ def copy_by_hand(name, folder, asked, by, tell):
         return Done(it, _carried_out(ssh, it, parts, asked.to, tell))
 
 
-def prune(destination, environment, apply, tell):
+def prune(destination, environment, reach, apply, tell):
     """
-    Which copies of an environment go by a destination's rules, a ``Pruning``; with `apply` they are gone, and what
-    nothing else there needs with them.
+    Which copies of an environment go by a destination's rules, a ``Pruning``; with `apply` they are gone, what was cut
+    off is, too, and what nothing else there needs. The sets don't say any more that they're there.
+
+    reach:  returns a connection to the cloud in which the sets are; None: there's no cloud
     """
+    now = copied.now()
     with copied.opened(destination, tell) as repository:
         snapshots = repository.snapshots()
-        verdicts = copied.verdicts(snapshots, destination, environment, copied.now())
+        verdicts = copied.verdicts(snapshots, destination, environment, now)
+        cut_off = copied.unfinished(snapshots, now)
+        there = {it.set.id for it in verdicts if not it.goes and it.set.is_usable}
+        cloud, saying, notes = _saying(reach, environment, destination.name, there)
+        steps = (
+            *(Step("remove", "copy", it.set.id) for it in verdicts if it.goes),
+            *(Step("remove", "copy", f"of which not all was read ({id_[:8]})") for id_ in cut_off),
+            *(Step("change", "set", f"{it.id}, which doesn't say any more that it's there") for it in saying),
+        )
         ids = [piece.snapshot for it in verdicts if it.goes for piece in (*it.set.pieces, *it.set.spare)]
-        steps = tuple(Step("remove", "copy", it.set.id) for it in verdicts if it.goes)
-        if apply and ids:
-            tell(f"removing {len(steps)} copies, and what only they need")
-            repository.run("forget", "--prune", "--quiet", *ids, *copied.unfinished(snapshots, copied.now()))
-    return Pruning(Plan(environment, steps), verdicts)
+        if apply and (ids or cut_off):
+            tell("removing copies, and what only they need")
+            repository.run("forget", "--prune", "--quiet", *ids, *cut_off)
+    for it in saying if apply else ():
+        keeping.patiently(cloud, it.id, {"idr_copied": _without(it.copied, destination.name)}, "prune_copies", tell)
+    return Pruning(Plan(environment, steps, notes=notes), verdicts)
+
+
+def _saying(reach, environment, name, there):
+    """
+    The sets in the cloud that say they're at a destination, and aren't any of those THERE; with the cloud, and what is
+    to be said of it: ``(cloud, sets, notes)``.
+    """
+    if reach is None:
+        return None, [], ()
+    try:
+        cloud = reach()
+        sets = [it for it in project.look(cloud).sets if it.environment == environment and it.phase != GOING]
+    except (IdrError, *ERRORS) as error:
+        why = told(error) if isinstance(error, ERRORS) else error
+        return None, [], (f"the cloud can't be asked, and sets there may go on saying that they're at {name}: {why}",)
+    return cloud, [it for it in sets if name in copied.places(it) and it.id not in there], ()
 
 
 def sent():
@@ -156,18 +194,24 @@ def sent():
     return {str(path.relative_to(CHECKOUT)): path.read_text() for path in paths}
 
 
-def do(ssh, server, deed, asked, destination, tell):
-    """What a deed of idr/copies/deeds.py on a server returned, which is told of until it has ended."""
-    begun = {"files": sent(), "aside": None}
+def do(ssh, server, deed, asked, destination, tell, stopping=None):
+    """
+    What a deed of idr/copies/deeds.py on a server returned, which is told of until it has ended.
+
+    stopping:  once that ``Event`` is set it's ended before
+    """
+    run = mark.new_run()
+    begun = {"run": run, "files": sent(), "aside": None}
     begun["asked"] = {**asked, "deed": deed, "repository": destination.opened_by}
     if asked.get("running"):
         begun["aside"] = f"{asked['path']}/{deeds.ASIDE}"
     ssh.do(server, "begin", begun, of=unit)
     try:
-        return verifying.followed(ssh, server, lambda line: tell(f"{server.id}: {line}"), unit)
+        home = unit.HOME / run
+        return verifying.followed(ssh, server, lambda line: tell(f"{server.id}: {line}"), unit.UNIT, home, stopping)
     finally:
         with suppress(IdrError):  # what is told is what came before
-            ssh.do(server, "end", {}, of=unit)
+            ssh.do(server, "end", {"run": run}, of=unit)
 
 
 @dataclass(frozen=True)
@@ -287,5 +331,10 @@ def _by_hand(environment):
 
 def _text(before, name):
     """What a set says of its copies: where, and when."""
-    kept = [each for each in (before or "").split(", ") if each and each.partition(" ")[0] != name]
-    return ", ".join([*kept, f"{name} {copied.now():%Y-%m-%d %H:%M} UTC"])
+    kept = _without(before, name)
+    return ", ".join([*([kept] if kept else []), f"{name} {copied.now():%Y-%m-%d %H:%M} UTC"])
+
+
+def _without(before, name):
+    """What it says of all but one."""
+    return ", ".join(each for each in (before or "").split(", ") if each and each.partition(" ")[0] != name)

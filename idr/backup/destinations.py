@@ -24,7 +24,16 @@ from idr.errors import Refused
 from idr.topology import NothingTwice
 
 FOLDER = "copies"
-KINDS = ("sftp", "rest", "s3", "b2", "azure", "gs", "swift")
+# What restic reaches from anywhere: how that is written, and what is told where it isn't written so
+KINDS = {
+    "sftp": (".*", "user@host:/path, or with a port sftp://user@host:port//path"),  # as ssh_words reads it
+    "rest": ("https?://[^/]+/.*", "https://user:password@host:port/path/"),
+    "s3": ("(https?:)?(//)?[^/]+/[^/].*", "https://host/bucket/path"),
+    "b2": ("[^:/]+(:.*)?", "bucket:path"),
+    "azure": ("[^:/]+:/.*", "container:/path"),
+    "gs": ("[^:/]+:/.*", "bucket:/path"),
+    "swift": ("[^:/]+:/.*", "container:/path"),
+}
 KEYS = ("repository", "password", "keep", "environment", "ssh_key", "known_hosts")
 SHORTEST = 12  # characters of the password: who has the repository may try as long as they like
 
@@ -81,19 +90,25 @@ def _problems(raw):
     repository = raw["repository"]
     if len(raw["password"]) < SHORTEST:
         found.append(f"password: has to have {SHORTEST} characters or more")
-    if repository.partition(":")[0] not in KINDS:
+    kind, _, place = repository.partition(":")
+    if kind == "sftp":
+        found += [f"{key}: missing, and sftp needs it" for key in ("ssh_key", "known_hosts") if not raw.get(key)]
+    if kind not in KINDS:
         found.append(
             f"repository: one of {', '.join(f'{kind}:…' for kind in KINDS)}; a path is of another place on each server"
         )
-    if repository.startswith("sftp:"):
-        found += [f"{key}: missing, and sftp needs it" for key in ("ssh_key", "known_hosts") if not raw.get(key)]
-        try:
-            ssh_words(repository)
-        except ValueError:
-            found.append("repository: sftp:user@host:/path, or with a port sftp://user@host:port//path")
+    elif not re.fullmatch(KINDS[kind][0], place) or (kind == "sftp" and not _is_ssh(repository)):
+        found.append(f"repository: {kind}:{KINDS[kind][1]}")
     keep = raw["keep"]
     if not isinstance(keep, dict) or not all(
         rule in RULES and type(count) is int and count >= 0 for rule, count in keep.items()
     ):
         found.append(f"keep: has to be a number for any of {', '.join(RULES)}")
     return found
+
+
+def _is_ssh(repository):
+    try:
+        return bool(ssh_words(repository))
+    except ValueError:
+        return False

@@ -9,13 +9,16 @@ import time
 
 from idr.backup import manifest, project, turn
 from idr.backup.model import GOING
+from idr.cloud import lock
 from idr.cloud.connection import ERRORS, told
+from idr.cloud.destroying import base
 from idr.cloud.making import carry_out
 from idr.cloud.model import Plan, Step
 from idr.errors import IdrError, Refused
 
 LOCKED = 900  # seconds that another run on the set's environment is waited for
 PAUSE = 5
+MARKING = ("verify", "copy", "prune_copies")  # what has the lock for a moment, to mark a set, and can do it again
 
 
 def text(who, reason):
@@ -77,15 +80,26 @@ def say(cloud, id_, said, purpose, apply, broken, tell):
 
 
 def patiently(cloud, id_, said, purpose, tell):
-    """Have a set say something, as `say` does; whoever else is on its environment is waited for."""
-    until, was_locked = time.monotonic() + LOCKED, True
+    """
+    Have a set say something, as `say` does; whoever else is on its environment is waited for, unless that's a run of
+    this user's, from here, that was killed while it marked one.
+    """
+    until, was_locked, dead = time.monotonic() + LOCKED, True, None
     while True:
         try:
-            return say(cloud, id_, said, purpose, True, None, tell)
+            return say(cloud, id_, said, purpose, True, dead, tell)
         except Refused:
-            other = project.look(cloud).held.get(manifest.environment_of(id_))
+            seen, name = project.look(cloud), manifest.environment_of(id_)
+            other, dead = seen.held.get(name), _dead(seen.facts, name)
             if not (other or was_locked) or time.monotonic() > until:  # it may have been given back since the refusal
                 raise
             was_locked = bool(other)
             tell(f"to mark the set, waiting: {other or 'once more'}")
             time.sleep(PAUSE)
+
+
+def _dead(seen, name):
+    """Who has an environment's lock to mark a set and is known to be dead; None where nobody is."""
+    group = base(seen, name)
+    record = lock.record(group.what["description"]) if group else None
+    return record.holder if record and record.purpose in MARKING and lock.is_dead(record.holder) else None

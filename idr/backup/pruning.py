@@ -40,6 +40,8 @@ class Pruning:
         yield from (f"  - {it.set.id}: {it.why}" for it in going)
         yield from (f"  = {it.set.id}: {', '.join(it.reasons)}" for it in self.verdicts if not it.goes)
         yield from (f"  - volume {it.name}" for it in self.plan.steps if it.key[0] == "remove volume")
+        named = [it.set.id for it in going]
+        yield from (f"  - {it}" for it in self.plan.steps if it.kind in ("copy", "set") and it.name not in named)
         yield from (f"note: {note}" for note in self.plan.notes)
         yield from (f"BLOCKED: {problem}" for problem in self.plan.problems)
 

@@ -7,7 +7,8 @@ A copy is put back into empty volumes only, and only as a whole. A volume that i
 from a deploy (data_volume.problems). Applied again, what is there stays, and the rest is done.
 """
 
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from idr import at_master, enrol, table, update
@@ -17,6 +18,8 @@ from idr.cloud import applying, wanted
 from idr.cloud.model import Plan, Step
 from idr.errors import IdrError, Refused
 
+MISMATCH, DISPROVED = "mismatch", "disproved"
+MAY_BE_SAID = (MISMATCH, DISPROVED)
 STOPPED = "stopped; what is put back stays, and the next run goes on from there"
 MOUNTING = 900  # seconds in which a server's volumes have to be there
 
@@ -24,14 +27,14 @@ MOUNTING = 900  # seconds in which a server's volumes have to be there
 @dataclass(frozen=True)
 class Refill:
     """
-    What is asked for: a SET by its id, the Destination FROM which it comes; VOLUMES: only these, None: all; MISMATCH:
-    also one of production's alone.
+    What is asked for: a SET by its id, the Destination of its ORIGIN; VOLUMES: only these, None: all; and in spite of
+    what.
     """
 
     set: str
     origin: object
     volumes: tuple[str, ...] | None = None
-    mismatch: bool = False
+    even_if: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ def plan(asked, name, given, folder):
     made = Plan(name, ()) if by_hand else applying.plan(name, _given(given))
     steps = (*made.steps, *(Step("copy", "volume", f"{use}, to {uses[use]}") for use in chosen))
     notes = [f"{it.id} is of {it.taken:%Y-%m-%d %H:%M} UTC, and comes from {asked.origin.name}"]
+    notes += [f"{it.id} was disproved, {it.disproved}"] if it.disproved else []
     notes.append("each volume has to be empty, which its server is asked as soon as it's mounted there")
     return Plan(name, steps, made.kept, made.problems, (*notes, *made.notes), made.needed, made.free)
 
@@ -91,7 +95,7 @@ def refill(asked, name, given, broken, deploy, folder, tell):
 
 def _copy(asked, tell):
     with copied.opened(asked.origin, tell) as repository:
-        return copied.the(repository.snapshots(), asked.set)
+        return copied.the(repository.snapshots(), asked.set, DISPROVED in asked.even_if)
 
 
 def _given(given):
@@ -116,10 +120,10 @@ def _chosen(asked, it, uses):
     chosen = {use: piece for use, piece in found.items() if asked.volumes is None or use in asked.volumes}
     alone = [use for use in chosen if PRODUCTION.match(use)]
     others = [use for use in found if PRODUCTION.match(use) and use not in chosen]
-    if alone and others and not asked.mismatch:
+    if alone and others and MISMATCH not in asked.even_if:
         problems.append(
             f"volumes: {', '.join(alone)} without {', '.join(others)}: the set's are of one moment, and rows may name "
-            f"files that aren't there otherwise: even_if=mismatch"
+            f"files that aren't there otherwise: even_if={MISMATCH}"
         )
     if problems:
         raise Refused(problems)
@@ -133,9 +137,9 @@ def _fill(asked, it, name, folder, tell):
         chosen = _chosen(asked, it, [volume.name for _, volume in there])
         parts = [(server, volume, chosen[volume.name]) for server, volume in there if volume.name in chosen]
         tell(f"having the volumes mounted on {', '.join(server.id for server, *_ in parts)}")
-        _all(lambda part: _mounted(ssh, part[0]), parts)
-        _all(lambda part: _asked(ssh, part, "fits", asked, tell), parts)
-        done = _all(lambda part: _asked(ssh, part, "restore", asked, tell), parts)
+        _all(lambda part, _: _mounted(ssh, part[0]), parts, tell)
+        _all(lambda part, stopping: _asked(ssh, part, "fits", asked, tell, stopping), parts, tell)
+        done = _all(lambda part, stopping: _asked(ssh, part, "restore", asked, tell, stopping), parts, tell)
     return [
         f"{server.id}:{volume.mount}: {it.id}" + (", which was there already" if said["there"] else "")
         for (server, volume, _), said in zip(parts, done, strict=True)
@@ -148,15 +152,23 @@ def _mounted(ssh, server):
         raise Refused([f"{server.id}: {why}" for why in problems])
 
 
-def _asked(ssh, part, deed, asked, tell):
+def _asked(ssh, part, deed, asked, tell, stopping):
     server, volume, piece = part
-    return copying.do(ssh, server, deed, {"path": volume.mount, "snapshot": piece.snapshot}, asked.origin, tell)
+    which = {"path": volume.mount, "snapshot": piece.snapshot}
+    return copying.do(ssh, server, deed, which, asked.origin, tell, stopping)
 
 
-def _all(work, parts):
+def _all(work, parts, tell):
     """What is done for each, side by side, and returned; refused with what kept which from it."""
+    stopping = threading.Event()
     with ThreadPoolExecutor(len(parts)) as pool:
-        under_way = [pool.submit(work, part) for part in parts]
+        under_way = [pool.submit(work, part, stopping) for part in parts]
+        try:
+            wait(under_way)
+        except (KeyboardInterrupt, SystemExit):  # Salt makes the latter of Ctrl-C
+            tell("stopping: what is at work on the servers is ended there; what is whole stays")
+            stopping.set()
+            raise
     problems = [error for it in under_way if isinstance(error := it.exception(), IdrError)]
     for it in under_way:
         if it.exception() and it.exception() not in problems:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from idr import told_on_server
-from idr.backup import keeping, manifest, project
+from idr.backup import copied, destinations, keeping, manifest, project
 from idr.backup.model import PRODUCTION
 from idr.backup.retention import EARLY
 from idr.checkout import CHECKOUT
@@ -50,6 +50,7 @@ class Proof:
     figures: str
     counted: dict
     is_marked: bool
+    said: dict  # what the set's snapshots are to say, by the keys of their metadata
 
 
 def pick(cloud, environment, choose=random.choice):
@@ -64,9 +65,11 @@ def pick(cloud, environment, choose=random.choice):
     except ERRORS as error:
         raise IdrError(told(error)) from error
     named = [it for it in seen.sets if environment in (None, it.environment)]
-    able = [it for it in named if it.is_good and it.when <= now + EARLY]
+    good = [it for it in named if it.is_good]
+    able = [it for it in good if it.when <= now + EARLY]
     if not able:
-        raise Refused([f"{environment or 'this project'} has no good backup set that could be verified"])
+        early = f": all {len(good)} are from the future, by this machine's clock" if good else ""
+        raise Refused([f"{environment or 'this project'} has no good backup set that could be verified{early}"])
     return choose([it for it in able if not it.verified] or able).id
 
 
@@ -81,10 +84,11 @@ def plan(cloud, id_):
     return replace(made, problems=problems, notes=(*notes, *made.notes))
 
 
-def verify(cloud, id_, sample, broken, tell):
+def verify(cloud, id_, folder, sample, broken, tell):
     """
-    Look at a set, and mark it with what was found; returns a ``Proof``.
+    Look at a set, and mark it with what was found, and the copies that it has; returns a ``Proof``.
 
+    folder:  the operator's site directory, in which its destinations are
     sample:  how many of OMERO's files are read and compared by their hashes, chosen at random; None: all
     broken:  the holder of a lock that is to be broken
     tell:    is told one line of progress at a time
@@ -103,8 +107,9 @@ def verify(cloud, id_, sample, broken, tell):
             found = _looked_at(cloud, made, questions, tell)
             figures = text(found["figures"], time.monotonic() - began)
             wrong = tuple(found["problems"])
-            proof = Proof(id_, wrong, wrong, (*notes, *found["notes"]), figures, found["figures"], False)
-            _mark(cloud, proof, tell)
+            notes = (*notes, *found["notes"])
+            proof = Proof(id_, wrong, wrong, notes, figures, found["figures"], False, _said(wrong, figures))
+            keeping.patiently(cloud, proof.id, proof.said, "verify", tell)
             proof = replace(proof, is_marked=True)
     except Refused as refused:
         if proof is None:
@@ -112,7 +117,7 @@ def verify(cloud, id_, sample, broken, tell):
         proof = replace(proof, problems=(*proof.problems, *refused.problems))
     except ERRORS as error:
         raise IdrError(told(error)) from error
-    return proof
+    return replace(proof, notes=(*proof.notes, *_passed_on(seen.the(id_), proof, folder, tell)))
 
 
 def text(figures, seconds):
@@ -164,7 +169,7 @@ def _looked_at(cloud, made, questions, tell):
     with reached(cloud, made, tell) as (ssh, server):
         tell(f"looking at {' and '.join(made.volumes)} on {made.server}")
         ssh.do(server, "begin", {"files": sent(), "asked": {**questions, "devices": devices}}, of=unit)
-        return followed(ssh, server, tell, unit)
+        return followed(ssh, server, tell, unit.UNIT, unit.HOME)
 
 
 @contextmanager
@@ -198,12 +203,20 @@ def _reach(ssh, server):
             time.sleep(PAUSE)
 
 
-def followed(ssh, server, tell, of):
-    """Tell how what a unit does goes on, until it has ended; returns its result. OF: the module of the unit."""
+def followed(ssh, server, tell, name, home, stopping=None):
+    """
+    Tell how what a unit does goes on, until it has ended; returns its result.
+
+    name:      the unit's
+    home:      the folder in which it works
+    stopping:  once that ``Event`` is set nothing is waited for any more
+    """
     offset, heard, said = 0, time.monotonic(), time.monotonic()
     while True:
+        if stopping and stopping.is_set():
+            raise IdrError(f"{server.id}: interrupted")
         try:
-            asked = {"unit": of.UNIT, "home": str(of.HOME), "offset": offset}
+            asked = {"unit": name, "home": str(home), "offset": offset}
             answer = ssh.do(server, "progress", asked, seconds=60, of=told_on_server)
         except IdrError as error:  # the link may be cut; it goes on there
             if time.monotonic() - heard > OUT_OF_SIGHT:
@@ -234,10 +247,18 @@ def _printable(it):
     return it
 
 
-def _mark(cloud, proof, tell):
-    """Write on the set what was found."""
+def _said(wrong, figures):
     now = datetime.now(UTC)
-    said = manifest.proof(now, proof.figures)
-    if proof.wrong:
-        said = manifest.proof(disproved=disproof(proof.wrong, now))
-    keeping.patiently(cloud, proof.id, said, "verify", tell)
+    return manifest.proof(disproved=disproof(wrong, now)) if wrong else manifest.proof(now, figures)
+
+
+def _passed_on(it, proof, folder, tell):
+    """Have the copies of a set say what was found; those that don't, a line each."""
+    left = []
+    for name in copied.places(it):
+        try:
+            copied.pass_on(destinations.read(folder, name), it.id, proof.said, tell)
+        except IdrError as error:
+            why = "; ".join(getattr(error, "problems", [str(error)]))
+            left.append(f"its copy at {name} doesn't say what was found: {why}")
+    return left

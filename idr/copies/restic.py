@@ -2,8 +2,8 @@
 A repository of restic's, outside of the cloud: what is written there is encrypted before it leaves, and what is there
 already isn't written again.
 
-Neither its password nor what opens the way to it is ever an argument: restic gets them by its environment, and an SSH
-key by a file in a private directory of whoever runs it. Only the standard library: it's run on servers, too.
+Neither its password nor what opens the way to it is ever an argument or in a file: restic gets them by its environment,
+and an SSH key from memory that goes with this process, however it ends. Only the standard library: it's run on servers.
 """
 
 import json
@@ -12,11 +12,13 @@ import re
 import socket
 import subprocess
 import tempfile
+import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PROGRAM = "restic"
+ANSWERED = 300  # seconds for what is there to be listed: restic tries some places for ever
 LOCKED = 3600  # seconds that another run on the repository is waited for
 STALE = 1860  # seconds after which a lock that was there before is stale for restic, whatever its process
 PAUSE = 5
@@ -30,7 +32,7 @@ Host *
     ServerAliveCountMax 8
     StrictHostKeyChecking yes
     IdentitiesOnly yes
-    IdentityFile {place}/key
+    IdentityFile {key}
     UserKnownHostsFile {place}/known_hosts
     GlobalKnownHostsFile /dev/null
 """
@@ -57,9 +59,10 @@ class Repository:
         self.asked, self.place, self.say = asked, Path(place), say
         self.words = [PROGRAM, "--no-cache"] if cache is None else [PROGRAM, "--cache-dir", str(cache)]
         if asked["ssh_key"]:
-            self._write("key", asked["ssh_key"])
+            self._key = _in_memory(_line(asked["ssh_key"]))
+            key = f"/proc/{os.getpid()}/fd/{self._key.fileno()}"
             self._write("known_hosts", asked["known_hosts"])
-            self._write("ssh_config", SSH.format(place=self.place))
+            self._write("ssh_config", SSH.format(key=key, place=self.place))
             to = " ".join(ssh_words(asked["repository"]))
             self.words += ["-o", f"sftp.command=ssh -F {self.place}/ssh_config -E {self.place}/ssh_log {to} -s sftp"]
 
@@ -67,11 +70,14 @@ class Repository:
         path = self.place / name
         path.unlink(missing_ok=True)
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(text if text.endswith("\n") else text + "\n")
+            file.write(_line(text))
 
     def snapshots(self):
         """What is in it, as restic lists it: ``[{id, time, hostname, tags, paths}]``. Raises ``Missing``."""
-        return json.loads(self.run("snapshots", "--json", "--no-lock")) or []
+        code, out, errors = self._once(("snapshots", "--json", "--no-lock"), None, ANSWERED)
+        if code:
+            raise self._failure("snapshots", code, errors)
+        return json.loads(out) or []
 
     def init(self):
         """Make it."""
@@ -113,7 +119,7 @@ class Repository:
                         return True
         return False
 
-    def _once(self, words, heard):
+    def _once(self, words, heard, seconds=None):
         command = [*self.words, *words]
         (self.place / "ssh_log").unlink(missing_ok=True)
         with tempfile.TemporaryFile("w+", errors="replace") as errors:
@@ -124,7 +130,7 @@ class Repository:
                 )  # fmt: skip
             except FileNotFoundError:
                 raise Failed(f"there is no {PROGRAM} on {socket.gethostname()}: apt-get install {PROGRAM}") from None
-            with running:
+            with running, _limit(running, seconds) as late:
                 try:
                     lines = []
                     for line in running.stdout:
@@ -136,7 +142,8 @@ class Repository:
                     running.terminate()  # it takes its lock off
                     raise
             errors.seek(0)
-            return running.returncode, "".join(lines), errors.read()
+            said = errors.read() + "".join(f"\nFatal: no answer within {seconds} s" for _ in late)
+            return running.returncode, "".join(lines), said
 
     def _environment(self):
         return {
@@ -185,6 +192,39 @@ def ssh_words(repository):
     if not found or found["to"].startswith("-"):
         raise ValueError(repository)
     return [*(["-p", found["port"]] if found["port"] else []), found["to"]]
+
+
+@contextmanager
+def _limit(running, seconds):
+    """Have a program end after so long, None: not; it's in the list that is handed out if that had to be."""
+    late = []
+
+    def end():
+        late.append(running)
+        running.terminate()
+
+    timer = threading.Timer(seconds, end) if seconds else None
+    if timer:
+        timer.start()
+    try:
+        yield late
+    finally:
+        if timer:
+            timer.cancel()
+            timer.join()
+
+
+def _in_memory(text):
+    """A text as a file that is nowhere but in memory, for programs of this user to open while this process lives."""
+    file = os.fdopen(os.memfd_create("secret"), "w")
+    os.fchmod(file.fileno(), 0o600)
+    file.write(text)
+    file.flush()
+    return file
+
+
+def _line(text):
+    return text if text.endswith("\n") else text + "\n"
 
 
 def _line_with(text, words):

@@ -5,7 +5,6 @@ Where a file is follows from its row as OMERO has it: in its repository, or by i
 imported in place is a link that leads off the volume; it's counted, since it's in no backup.
 """
 
-import glob
 import hashlib
 import os
 import random
@@ -16,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from idr.verify.cluster import DATABASE, QueryFailed
+from idr.verify.commands import STORAGE, below
 
 WORKERS = os.cpu_count() or 1
 AT_ONCE = 1000  # files that are remembered until they are hashed, where all are
@@ -35,6 +35,7 @@ PIXEL_BYTES = {
     "double-complex": 16,
 }  # fmt: skip
 REPOSITORY, FOLDER = "Repository", "Directory"  # mimetypes
+LOG = "application/omero-log-file"  # of an import: written while it goes on and after, and read by nobody but people
 SCRIPTS = "text/x-"  # how the mimetypes of scripts begin, which are in OMERO.server's own directory
 
 
@@ -46,12 +47,17 @@ def files(found, it, volume, sample, seed):
     volume:  where the data volume is mounted
     sample:  how many are read, chosen at random by the SEED; None: all
     """
-    managed = [path for depth in ("", "*/", "*/*/") for path in glob.glob(f"{volume}/{depth}ManagedRepository")]
+    try:
+        managed = [path for depth in ("", "*/", "*/*/") for path in below(volume, f"{depth}ManagedRepository")]
+        named = managed and Named(found, Path(managed[0]).parent, Path(volume), it)
+    except OSError as error:
+        found.failed("files", f"omero-data: {error.filename}", error)
+        return
     if not managed:
         found.wrong("files", "omero-data: there is no ManagedRepository on it")
         return
     found.say("looking for every file that a row names")
-    named, chosen, hashed = Named(found, Path(managed[0]).parent, Path(volume), it), Sample(sample, seed), 0
+    chosen, hashed = Sample(sample, seed), 0
     try:
         with ThreadPoolExecutor(WORKERS) as pool:
             for each in named.all():
@@ -62,13 +68,18 @@ def files(found, it, volume, sample, seed):
             hashed += _hash(found, pool, chosen)
     except QueryFailed as error:
         found.wrong("files", f"the rows that name files can't be read: {error}")
+    if named.log:
+        more = f" (and {named.odd_logs - 1} more)" if named.odd_logs > 1 else ""
+        found.notes.append(f"a log of an import isn't as its row says, which disproves nothing: {named.log}{more}")
     found.figures |= named.counts | {"hashed": hashed, "seed": seed if sample is not None else None}
 
 
 def _hash(found, pool, chosen):
     """Read what was chosen and forget it; returns how many that were."""
     for label, wrong in pool.map(_compared, chosen.kept):
-        if wrong:
+        if isinstance(wrong, OSError):
+            found.failed("files", f"{label}: it can't be read", wrong)
+        elif wrong:
             found.wrong("files", f"{label}: {wrong}")
     count = len(chosen.kept)
     chosen.kept.clear()
@@ -100,15 +111,22 @@ class Named:
         self.found, self.data, self.volume, self.it = found, data, volume, it
         self.repositories = self._repositories()
         self.counts = dict.fromkeys(("files", "bytes", "elsewhere", "without_hash"), 0)
+        self.log, self.odd_logs = None, 0  # the first that isn't as its row says, and how many aren't
 
     def all(self):
         """
         Look for each of them; yields those that can be compared by a hash: ``(label, path, algorithm, hash)``.
         """
         for row in self.it.copied(FILES, DATABASE):
-            yield from self._original(*row)
+            yield from self._each(f"original file {row[0]}", self._original(*row))
         for row in self.it.copied(PIXELS, DATABASE):
-            yield from self._pixels(*row)
+            yield from self._each(f"pixels {row[0]}", self._pixels(*row))
+
+    def _each(self, label, found):
+        try:
+            yield from found
+        except OSError as error:
+            self.found.failed("files", f"{label}: {error.filename} can't be looked at", error)
 
     def _repositories(self):
         """Where each repository's files are, by its id; None where that isn't on the volume."""
@@ -116,7 +134,7 @@ class Named:
         for row in self.it.rows(REPOSITORIES, DATABASE):
             found[row["hash"]] = on_volume(f"{row['path'].rstrip('/')}/{row['name']}", self.volume)
         for depth in ("", "*/"):
-            for told in glob.glob(f"{self.data}/{depth}.omero/repository/*/repo_uuid"):
+            for told in below(self.data, f"{depth}.omero/repository/*/repo_uuid"):
                 found[Path(told).read_text().strip()] = Path(told).parents[3]
         return found
 
@@ -135,20 +153,29 @@ class Named:
         label = f"original file {id_} ({path.relative_to(self.volume)})"
         if mimetype == FOLDER:
             real = resolved(path, self.volume)
-            if real and not os.path.isdir(real):
+            if real and not stat.S_ISDIR(_mode(real)):
                 self.found.wrong("files", f"{label}: the directory isn't there")
+        elif mimetype == LOG:
+            self._log(label, path, int(size) if size else None)
         elif hash_ or size not in ("", "0"):
             yield from self._comparable(label, path, int(size) if size else None, algorithm, hash_)
-        elif os.path.exists(path):  # an upload that goes on or never ended, or a log: what its size is isn't told yet
+        elif _mode(path):  # an upload that goes on or never ended: what its size is isn't told yet
             yield from self._comparable(label, path, None, algorithm, hash_)
 
     def _pixels(self, id_, sha1, count, kind, is_imported):
         path = numbered(self.data / "Pixels", int(id_))
-        if not path.exists() and (is_imported == "t" or path.with_name(f"{id_}_pyramid").exists()):
+        if not _mode(path) and (is_imported == "t" or _mode(path.with_name(f"{id_}_pyramid"))):
             return  # read from what was imported, or kept in another form
         size = int(count) * PIXEL_BYTES[kind] if kind in PIXEL_BYTES else None
         algorithm = "SHA1-160" if re.fullmatch("[0-9a-f]{40}", sha1) else ""
         yield from self._comparable(f"pixels {id_} ({path.relative_to(self.volume)})", path, size, algorithm, sha1)
+
+    def _log(self, label, path, size):
+        self.counts["files"] += 1
+        real = resolved(path, self.volume)
+        why = real and _why_not(real, size)
+        if why:
+            self.log, self.odd_logs = self.log or f"{label}: {why}", self.odd_logs + 1
 
     def _comparable(self, label, path, size, algorithm, hash_):
         self.counts["files"] += 1
@@ -174,12 +201,24 @@ def _why_not(path, size):
     except (FileNotFoundError, NotADirectoryError):
         return "it isn't there"
     except OSError as error:
+        if error.errno in STORAGE:
+            raise
         return f"it can't be looked at: {error.strerror}"
     if not stat.S_ISREG(about.st_mode):
         return "it's no file"
     if size is not None and about.st_size != size:
         return f"it has {about.st_size} bytes, and its row says {size}"
     return None
+
+
+def _mode(path):
+    """What kind of a thing is there, 0 if nothing is, or nothing that the filesystem knows of."""
+    try:
+        return os.stat(path).st_mode
+    except OSError as error:
+        if error.errno in STORAGE:
+            raise
+        return 0
 
 
 def on_volume(path, volume):
@@ -218,12 +257,12 @@ def numbered(folder, id_):
 
 
 def _compared(chosen):
-    """What is wrong with a file's bytes: ``(label, line or None)``."""
+    """What is wrong with a file's bytes: ``(label, line or None)``, or the OSError with which they can't be read."""
     label, path, algorithm, wanted = chosen
     try:
         there = ALGORITHMS[algorithm](path)
     except OSError as error:
-        return label, f"it can't be read: {error.strerror}"
+        return label, error
     return label, None if wanted.lower() in there else f"its {algorithm} is {there[0]}, and its row says {wanted}"
 
 

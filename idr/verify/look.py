@@ -11,6 +11,8 @@ from idr.verify.commands import Findings, last, run
 
 HOME = Path("/run/idr-verify")
 DEVICES = 120  # seconds until a volume that the cloud attached is seen here
+BEGINNING = 1 << 20  # bytes of a clone that are read before anything is made of what isn't found in it
+NOT_READ = "can't read superblock"  # mount's words for an I/O error, whatever it was that couldn't be read
 DATABASE, DATA = "database-db", "omero-data"
 
 
@@ -28,7 +30,11 @@ def look(asked, say):
     mounted = {use: HOME / use for use, device in asked["devices"].items() if mount(found, use, device, HOME / use)}
     if DATABASE not in mounted:
         return found.ended()
-    there = cluster.clusters(mounted[DATABASE])
+    try:
+        there = cluster.clusters(mounted[DATABASE])
+    except OSError as error:
+        found.failed("clusters", f"{DATABASE}: {error.filename}", error)
+        return found.ended()
     if not there:
         found.wrong("clusters", f"{DATABASE}: there is no PostgreSQL cluster on it")
         return found.ended()
@@ -79,6 +85,12 @@ def mount(found, use, device, where):
         if time.monotonic() > until:
             sys.exit(f"{use}: there is no {device} after {DEVICES} s")
         time.sleep(0.5)
+    try:
+        with open(device, "rb") as opened:
+            opened.read(BEGINNING)
+    except OSError as error:
+        found.unseen(f"{use}: its clone can't be read: {error.strerror}")
+        return False
     where.mkdir(parents=True, exist_ok=True)
     kind = run("blkid", "-p", "-o", "value", "-s", "TYPE", device, may_fail=True).stdout.strip()
     options = "noatime,nosuid,nodev,noexec"  # what is on it may be anybody's
@@ -86,7 +98,9 @@ def mount(found, use, device, where):
     done = run("mount", "-o", options, device, where, may_fail=True)
     if done.returncode and kind and "unknown filesystem type" in last(done):
         sys.exit(f"{use}: {last(done)}")
-    if done.returncode:
+    if done.returncode and NOT_READ in last(done):
+        found.unseen(f"{use}: its filesystem ({kind}) can't be read whole: {last(done)}")
+    elif done.returncode:
         found.wrong("volumes", f"{use}: its filesystem ({kind or 'none is known'}) can't be mounted: {last(done)}")
     return done.returncode == 0
 

@@ -88,6 +88,15 @@ OMERO.server's certificates have a place:  # beside the installation, so that /d
     - require:
       - user: OMERO.server's user has its number
 
+{%- for volume in pillar['server']['volumes'] %}
+
+no restore from a copy goes on in {{ volume.mount }}:  # a directory made there now would be in its way
+  file.missing:
+    - name: {{ volume.mount }}/.idr-restoring
+    - require:
+      - sls: storage.mounted
+{%- endfor %}
+
 {#- A directory that exists is another installation's work or a link to other storage: not even its mode is changed. #}
 {%- set data = omero.data.directory %}
 {%- for name, mode, group in [
@@ -108,6 +117,9 @@ OMERO.server's certificates have a place:  # beside the installation, so that /d
     - require:
       - sls: storage.mounted
       - user: OMERO.server's user has its number
+  {%- for volume in pillar['server']['volumes'] %}
+      - file: no restore from a copy goes on in {{ volume.mount }}
+  {%- endfor %}
 {%- endfor %}
 
 OMERO.server's unit is in place:

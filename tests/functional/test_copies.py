@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -289,6 +291,35 @@ def test_a_wrong_password_and_a_repository_that_is_not_there_are_a_line_each(pla
     assert place.snapshots() == []
 
 
+SECRETS = {
+    "AWS_ACCESS_KEY_ID": "an-id", "AWS_SECRET_ACCESS_KEY": "a-secret-word", "B2_ACCOUNT_ID": "an-id",
+    "B2_ACCOUNT_KEY": "a-secret-word", "AZURE_ACCOUNT_NAME": "account", "AZURE_ACCOUNT_KEY": "YS1zZWNyZXQtd29yZA==",
+    "OS_AUTH_URL": "http://127.0.0.1:9/v3", "OS_PASSWORD": "a-secret-word", "HTTPS_PROXY": "http://127.0.0.1:9",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "repository",
+    ["rest:http://ada:a-secret-word@127.0.0.1:9/", "s3:http://127.0.0.1:9/bucket", "b2:bucket:idr", "azure:box:/idr",
+     "gs:bucket:/idr", "swift:box:/idr"],
+)  # fmt: skip
+def test_a_place_of_any_kind_that_is_not_reached_is_a_line_without_what_opens_it(place, monkeypatch, repository):
+    monkeypatch.setattr(restic, "ANSWERED", 3)
+    with pytest.raises(Failed, match="^vault: restic snapshots: exit .*: .") as failed:
+        place.opened_by(repository=repository, environment=SECRETS).snapshots()
+    assert "\n" not in str(failed.value) and "secret-word" not in str(failed.value)
+    assert not isinstance(failed.value, Missing)
+
+
+def test_a_place_that_never_answers_is_given_up(place, monkeypatch):
+    monkeypatch.setattr(restic, "ANSWERED", 0.2)
+    (place.folder / "restic").write_text("#!/bin/sh\nexec sleep 600\n")
+    (place.folder / "restic").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{place.folder}:{os.environ['PATH']}")
+    with pytest.raises(Failed, match="^vault: restic snapshots: exit -15: Fatal: no answer within 0.2 s$"):
+        place.snapshots()
+
+
 def test_damage_in_a_repository_is_found_before_a_copy_counts_and_when_it_is_read(place):
     place.volume("old")
     fill(MOUNT)
@@ -451,6 +482,41 @@ def test_a_postgresql_that_does_not_run_or_has_no_room_is_a_line(database, place
     assert place.snapshots() == [] and os.listdir(VOLUME) == ["15"]
 
 
+HOLDS_A_KEY = """
+import sys, time
+from pathlib import Path
+from idr.backup import copied, destinations
+with copied.opened(destinations.read(Path(sys.argv[1]), "vault"), print) as repository:
+    print(repository.place, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGHUP, signal.SIGKILL])
+def test_ssh_gets_a_key_that_is_in_no_file_however_a_run_ends(tmp_path, how):
+    run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key")
+    (tmp_path / "site/copies").mkdir(mode=0o700, parents=True)
+    key = (tmp_path / "key").read_text()
+    said = {"repository": "sftp:ada@vault:/srv/idr", "password": PASSWORD, "ssh_key": key}
+    file = tmp_path / "site/copies/vault.yaml"
+    file.write_text(json.dumps({**said, "known_hosts": "vault ssh-ed25519 AAAA", "keep": {"daily": 1}}))
+    for path in (file, tmp_path / "site"):
+        path.chmod(path.stat().st_mode & 0o700)
+
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "tmp"), "HOME": str(tmp_path)}
+    (tmp_path / "tmp").mkdir()
+    words = [sys.executable, "-c", HOLDS_A_KEY, tmp_path / "site"]
+    with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True) as holding:
+        place = Path(holding.stdout.readline().strip())
+        given = re.search(r"IdentityFile (.+)", (place / "ssh_config").read_text())[1]
+        public = run("ssh-keygen", "-y", "-f", given)
+        holding.send_signal(how)
+
+    assert public.split()[:2] == (tmp_path / "key.pub").read_text().split()[:2]
+    left = [path for path in (tmp_path / "tmp").rglob("*") if path.is_file()]
+    assert not [path for path in left if key.splitlines()[2] in path.read_text() or PASSWORD in path.read_text()]
+
+
 def test_no_secret_is_an_argument_of_what_is_run(place, monkeypatch):
     seen = place.folder / "seen"
     wrapper = place.folder / "restic"
@@ -464,5 +530,5 @@ def test_no_secret_is_an_argument_of_what_is_run(place, monkeypatch):
     assert PASSWORD not in seen.read_text() and "abc" not in seen.read_text()
     assert "-p 9 ada@127.0.0.1 -s sftp" in seen.read_text()
     for path in (place.folder / "private").iterdir():
-        assert path.stat().st_mode & 0o077 == 0
+        assert path.stat().st_mode & 0o077 == 0 and PASSWORD not in path.read_text() and "abc" not in path.read_text()
     assert json.dumps(place.said).find(PASSWORD) == -1

@@ -14,6 +14,8 @@ import zipfile
 
 import pytest
 
+from tests.functional.privately import private_mounts, run
+
 STATES = ["redis.running", "omero_server.running", "omero_web.running", "omero_web.served"]
 SIDES = {"idr-omero": "idr", "idr-a-omero": "idr-a"}
 WHEELS = f"{os.environ.get('IDR_LAB_CACHE', '/var/cache/idr-lab')}/omero/zeroc_ice-*.whl"
@@ -75,13 +77,45 @@ def test_the_data_directories_have_the_idrs_modes_and_existing_ones_are_passed_o
     made = {
         chunk["name"]: (chunk["user"], chunk["group"], chunk["mode"], chunk["unless"])
         for chunk in low(loaders, "idr-omero")
-        if chunk["name"].startswith("/data/")
+        if chunk["name"].startswith("/data/") and chunk["fun"] == "directory"
     }
 
     assert made.pop("/data/OMERO/ManagedRepository")[:3] == ("omero-server", "idr-data", "2775")
     assert {facts[:3] for facts in made.values()} == {("omero-server", "omero-server", "0755")}
     names = {"BioFormatsCache", "DropBox", "Files", "FullText", "Pixels", "Thumbnails"}
     assert set(made) == {"/data/OMERO"} | {f"/data/OMERO/{name}" for name in names}
+
+
+def test_no_data_directory_is_made_on_a_volume_that_is_being_restored_from_a_copy(loaders, tmp_path):
+    host, chunks = loaders("idr-omero"), low(loaders, "idr-omero")
+    [guard] = [chunk for chunk in chunks if chunk["name"] == "/data/.idr-restoring"]
+    made = [chunk for chunk in chunks if chunk["name"].startswith("/data/OMERO") and chunk["fun"] == "directory"]
+    assert len(made) == 8 and all({"file": guard["__id__"]} in chunk["require"] for chunk in made)
+
+    where = tmp_path / ".idr-restoring"
+    for there in (False, True):
+        [done] = host.modules.state.single(f"file.{guard['fun']}", name=str(where)).raw.values()
+        assert done["result"] is not there
+        where.mkdir(exist_ok=True)
+    assert where.is_dir()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a volume")
+def test_omero_does_not_start_on_data_that_is_half_restored(repo, tmp_path):
+    def starts():
+        words = [repo / "salt/omero_server/files/preflight", "data", tmp_path / "volume/data/OMERO"]
+        return subprocess.run(words, capture_output=True, text=True)
+
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    with private_mounts():
+        run("mount", "-t", "tmpfs", "volume", volume)
+        (volume / "data/OMERO").mkdir(parents=True)
+        assert starts().returncode == 0
+        (volume / ".idr-restoring").mkdir()
+        refused = starts()
+        assert refused.returncode == 1
+        assert refused.stderr.startswith(f"{volume}: a restore from a copy hasn't ended, and not all data is there.")
 
 
 def test_a_data_directory_of_another_installation_is_left_as_it_is(loaders, tmp_path):

@@ -1,7 +1,9 @@
 """Clones looked at on a scratch server: a real PostgreSQL and real files, whole, and damaged in all that counts."""
 
+import errno
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -13,6 +15,7 @@ import pytest
 from idr.verify import cluster, look
 from idr.verify.commands import Findings
 from tests.functional.omero_fixtures import BIN, SCHEMA
+from tests.functional.privately import private_mounts, run
 
 OWNED = "permissions, version, creation_id, update_id, owner_id, group_id"
 VALUES = "-56, 0, 0, 0, 0, 0"
@@ -290,6 +293,112 @@ def test_paths_said_with_two_slashes_are_on_the_volume_and_none_leads_off_it(vol
     assert found["problems"] == [] and found["figures"]["elsewhere"] == 4 and found["figures"]["hashed"] == 12
 
 
+def test_a_log_that_is_not_as_its_row_says_is_a_note(volumes):
+    place = volumes.files / f"ManagedRepository/{PLACE}"
+    (place / "3.tif").unlink()
+    (place / "4.tif").write_bytes(b"more lines")
+    volumes.as_it_runs("update originalfile set mimetype = 'application/omero-log-file' where id in (3, 4, 5)")
+
+    found = volumes.found()
+
+    assert found["problems"] == [] and found["figures"]["files"] == 14
+    told(found["notes"], "disproves nothing: original file 3 (", "3.tif): it isn't there (and 1 more)")
+
+
+@pytest.fixture
+def unreadable():
+    """Files of which the device can't be read any more, as where a cloud's storage fails under a clone."""
+    with tempfile.TemporaryDirectory(prefix="verify-") as place, private_mounts():
+        devices = []
+
+        def spoil(path):
+            """The file PATH is on a filesystem of its own now, whose device ends where the file begins."""
+            image, where = Path(place) / f"{len(devices)}", Path(place) / f"mounted-{len(devices)}"
+            where.mkdir()
+            os.truncate(os.open(image, os.O_CREAT | os.O_RDWR), 64 << 20)
+            run("mkfs.ext4", "-q", "-O", "^has_journal", "-b", "4096", image)
+            devices.append(run("losetup", "--find", "--show", image).strip())
+            run("mount", devices[-1], where)
+            (where / "before").write_bytes(os.urandom(8 << 20))
+            run("cp", "-p", path, where / "it")
+            run("umount", where)
+            run("mount", devices[-1], where)
+            begins = re.search(r"^ *0: .*?: +(\d+)\.\.", run("filefrag", "-v", where / "it"), re.MULTILINE)[1]
+            run("mount", "--bind", where / "it", path)
+            os.truncate(image, int(begins) * 4096)
+            with pytest.raises(OSError, match="Input/output error"):
+                path.read_bytes()
+
+        try:
+            yield spoil
+        finally:
+            for device in devices:
+                subprocess.run(["umount", "--lazy", "--all-targets", device], capture_output=True)
+                run("losetup", "--detach", device)
+
+
+@BOTH
+def test_what_the_storage_cannot_give_disproves_nothing(volumes, unreadable):
+    unreadable(volumes.files / f"ManagedRepository/{PLACE}/2.tif")
+    with pytest.raises(SystemExit, match=r": original file 2 \(.*: it can't be read: Input/output error"):
+        volumes.found()
+
+    unreadable(volumes.cluster / volumes.where["quantumdef"])
+    with pytest.raises(SystemExit, match="can't look at it: .*could not read block.*: Input/output error"):
+        volumes.found()
+
+    (volumes.files / f"ManagedRepository/{PLACE}/3.tif").unlink()
+    found = volumes.found()
+    assert len(found["problems"]) == 1 and "3.tif): it isn't there" in found["problems"][0]
+    told(found["notes"], "wasn't looked at, as the server couldn't: original file 2 (", "Input/output error")
+
+
+def test_a_log_of_postgresqls_that_cannot_be_read_to_its_end_is_no_end(volumes, unreadable):
+    for log in sorted((volumes.cluster / "pg_wal").glob("0*")):
+        unreadable(log)
+    with pytest.raises(SystemExit, match="this server can't look at it: .*Input/output error"):
+        volumes.found()
+
+
+def test_a_clone_that_cannot_be_read_is_told_of_and_its_set_is_not_disproved(tmp_path, monkeypatch):
+    def no_folder(path):
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    asked = {"devices": {"database-db": "/dev/x"}, "patch": None, "sample": 1, "seed": 1}
+    monkeypatch.setattr(look, "HOME", tmp_path)
+    monkeypatch.setattr(look.os.path, "exists", lambda path: True)
+    with pytest.raises(SystemExit, match="database-db: its clone can't be read: No such device"):
+        monkeypatch.setattr("builtins.open", lambda *_: (_ for _ in ()).throw(OSError(errno.ENODEV, "No such device")))
+        look.look(asked, print)
+    monkeypatch.undo()
+
+    (tmp_path / "database-db").mkdir()
+    monkeypatch.setattr(look, "HOME", tmp_path)
+    monkeypatch.setattr(look, "mount", lambda *given: True)
+    monkeypatch.setattr(os, "listdir", no_folder)
+    with pytest.raises(SystemExit, match="this server can't look at it: database-db: .*: Input/output error"):
+        look.look(asked, print)
+
+
+@pytest.mark.parametrize(
+    ("said", "disproves"),
+    [("can't read superblock on /dev/x.", False), ("wrong fs type, bad option, bad superblock on /dev/x", True)],
+)
+def test_a_filesystem_that_cannot_be_mounted_is_a_damage_where_it_can_be_read(tmp_path, monkeypatch, said, disproves):
+    def run(*command, may_fail):
+        return subprocess.CompletedProcess(command, 32, "xfs\n", f"mount: /x: {said}\n")
+
+    (tmp_path / "device").touch()
+    monkeypatch.setattr(look, "run", run)
+    found = Findings(print)
+    assert not look.mount(found, "omero-data", str(tmp_path / "device"), tmp_path / "there")
+    if disproves:
+        told(found.ended()["problems"], "omero-data: its filesystem (xfs) can't be mounted: ", said)
+    else:
+        with pytest.raises(SystemExit, match="can't look at it: omero-data: its filesystem .xfs. can't be read whole"):
+            found.ended()
+
+
 def test_an_upload_that_goes_on_is_no_damage(volumes):
     place = volumes.files / f"ManagedRepository/{PLACE}"
     (place / "never-ended.tif").write_bytes(b"the first part")
@@ -328,7 +437,8 @@ def test_a_locale_that_the_scratch_server_lacks_disproves_nothing_and_hides_no_d
 
     (volumes.files / f"ManagedRepository/{PLACE}/3.tif").unlink()
     found = volumes.found()
-    assert len(found["problems"]) == 1 and any("for what the server lacked: other: " in it for it in found["notes"])
+    assert len(found["problems"]) == 1
+    told(found["notes"], "wasn't looked at, as the server couldn't: other: ")
 
 
 @pytest.mark.parametrize(("text", "ends"), [("1\xff\n", False), ("15; reboot\n", False), ("14\n", True)])
@@ -354,7 +464,8 @@ def test_a_clone_is_mounted_so_that_nothing_on_it_is_run_and_no_device_opened(tm
         return subprocess.CompletedProcess(command, 0, "xfs\n", "")
 
     monkeypatch.setattr(look, "run", run)
-    assert look.mount(Findings(print), "omero-data", str(tmp_path), tmp_path / "there")
+    (tmp_path / "device").touch()
+    assert look.mount(Findings(print), "omero-data", str(tmp_path / "device"), tmp_path / "there")
     assert set(ran[-1][2].split(",")) == {"noatime", "nosuid", "nodev", "noexec", "nouuid"}
 
 

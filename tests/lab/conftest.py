@@ -80,6 +80,12 @@ class Lab:
         """Run a command as the operator at the seat outside."""
         return self._run("outside", *command, check=check, seconds=seconds, stdin=stdin)
 
+    def kill(self, words: str) -> str:
+        """Kill the newest command at the seat that has these WORDS, a regular expression; returns its process."""
+        pid = self.exec("seat", "pgrep", "-n", "-f", words).stdout.strip()
+        self.exec("seat", "kill", "-KILL", pid)
+        return pid
+
     def ctl(self, *command: str, seconds: float = 600):
         return self._run(*command, check=True, seconds=seconds)
 

@@ -77,20 +77,29 @@ def killed_at(typist, command, calls, how):
     """
     rules([(call, how) for call in calls])
     reached = {"killed before": faults.hits, "killed after": faults.effects}[how]
-    said = []
-    typed = threading.Thread(target=lambda: said.append(type_in(typist, *command)))
-    typed.start()
-    while typed.is_alive() and not any(reached()):
-        time.sleep(0.05)
-    if any(reached()):
-        typist.kill()
-    typed.join()
+    pid, said = killed_once(typist, f"environment.{command[0]}", command[1:], lambda: any(reached()))
     wait_until("what was sent is done with", lambda: faults.in_hand() == 0, 60)
     met = [call for call, times in zip(calls, reached(), strict=True) if times]  # those beside it hadn't gone on either
     faults.rules()
-    return met, [f"break_lock=operator@seat:{typist.process}"] if met else broken(said)
+    return met, [f"break_lock=operator@seat:{pid}"] if met else broken(said)
+
+
+def killed_once(lab, function, words, so):
+    """
+    Type a command and kill it once something is SO; returns its process, None where it ended before, and what it said
+    until then.
+    """
+    pid, said = None, []
+    typed = threading.Thread(target=lambda: said.append(type_in(lab, function, *words)))
+    typed.start()
+    while typed.is_alive() and not so():
+        time.sleep(0.05)
+    if so():
+        pid = lab.kill(f"salt-run.* {function} {words[0]} ")
+    typed.join()
+    return pid, said
 
 
 def type_in(lab, function, *words):
     """What a command says that may end in any way, as it's killed."""
-    return lab.outside(".venv/bin/salt-run", f"environment.{function}", *words, check=False, seconds=900).stdout
+    return lab.outside(".venv/bin/salt-run", function, *words, check=False, seconds=900).stdout

@@ -1,17 +1,40 @@
-"""A set copied out of the cloud, to where an operator has SSH; and servers copied as if made by hand, and put back."""
+"""
+A set copied out of the cloud, to where an operator has SSH, and an IDR made of that copy; and servers copied as if
+made by hand, and put back.
+"""
 
 from __future__ import annotations
 
 import pytest
 import yaml
 
-from .environments import inventory
-from .test_backup import backup, forget_sets, kept
+from lab.cloud import faults
+
+from .conftest import PUBLIC, until
+from .environments import inventory, run, script
+from .faulty import FAULTS, KILLS, killed_once
+from .test_backup import backup, forget_sets, kept, states
+from .test_backup_faults import MARK
+from .test_environments import FILES, rows
 
 pytestmark = pytest.mark.lab
 
 SEAT = "198.51.100.2"
 SITE, BY_HAND = "/home/operator/.config/idr/idr", "/home/operator/.config/idr/byhand"
+# An IDR of production's three servers alone, which is as much as a copy is of.
+LOOK, OF_ITS_OWN = "look", "/home/operator/.config/idr/look"
+DECLARED = f"pillar/environments/{LOOK}.sls"
+THREE_SERVERS = "servers: {ENV-a-omero: null, ENV-a-database: null, ENV-a-dockermanager: null}\n"
+DECLARE = f"""
+cat > {DECLARED} && git add {DECLARED}
+git -c user.name=ada -c user.email=ada@example.org commit -qm 'An IDR to look at a copy'
+cp -a {SITE} {OF_ITS_OWN} && rm -f {OF_ITS_OWN}/known_hosts
+"""
+NO_SNAPSHOTS = """
+for each in [it for it in disk.snapshots() if it.metadata.get("idr_set")]:
+    disk.delete_snapshot(each)
+    disk.wait_for_delete(each)
+"""
 KEY = """
 install -d -m 700 ~/vault.key && ssh-keygen -q -t ed25519 -N '' -f ~/vault.key/key
 cp -p ~/.ssh/authorized_keys ~/vault.key/before 2>/dev/null || true
@@ -23,7 +46,7 @@ umask 077; mkdir -p {site}/copies && cat > {site}/copies/vault.yaml
 cp -a {site} {by_hand} && ssh idr-proxy cat /etc/idr/pillar/environment.sls > {by_hand}/environment.sls
 """
 FORGET = f"""
-rm -rf ~/vault ~/vault.read {SITE}/copies {BY_HAND}
+rm -rf ~/vault ~/vault.read {SITE}/copies {BY_HAND} {OF_ITS_OWN}
 [ -d ~/vault.key ] || exit 0
 rm -f ~/.ssh/authorized_keys
 [ ! -e ~/vault.key/before ] || mv ~/vault.key/before ~/.ssh/authorized_keys
@@ -80,13 +103,48 @@ def emptied(lab):
     lab.sh("idr-a-omero", "systemctl restart omero-server")
 
 
-def test_a_set_is_copied_and_can_be_read_with_the_destinations_file_alone(lab):
+@pytest.fixture(scope="module")
+def copied(lab, vault):
+    """
+    The id of a set that is at the destination, and what was there before but for snapshots. Of the runs that copied it
+    one was killed while a volume was read, and one before the set said so.
+    """
     id_ = backup(lab, "create", "idr", "apply=True")["set"]["set"]
-    things = kept(inventory(lab))
+    things, words = kept(inventory(lab)), (id_, "to=vault", "even_if=first,unverified", "apply=True")
+    assert killed_once(lab, "backup.copy", words, lambda: copies(lab))[0]
+    until(lambda: not copies(lab), seconds=300)
+    assert backup(lab, "copies", "idr", "at=vault")["sets"][0]["state"] == "taking"
+    faults.rules({**MARK, **FAULTS[KILLS[0]]})
+    try:
+        assert killed_once(lab, "backup.copy", words, lambda: any(faults.hits()))[0]
+    finally:
+        faults.rules()
+    assert backup(lab, "show", id_)["copied"] is None
+    assert backup(lab, "copy", *words)["written"] == {}
+    return id_, things
 
-    answer = backup(lab, "copy", id_, "to=vault", "even_if=first,unverified", "apply=True")
 
-    assert {"omero-data", "database-db"} == answer["written"].keys(), answer
+def copies(lab):
+    """Whether a scratch server is at a volume."""
+    return lab.exec("idrscratch-server", "systemctl", "is-active", "--quiet", "idr-copy", check=False).returncode == 0
+
+
+@pytest.fixture
+def declared(lab):
+    """That IDR, so that it can be made: none of it is there before, nor afterwards."""
+    before, commit = inventory(lab), lab.outside("git", "rev-parse", "HEAD").stdout.strip()
+    lab.outside("sh", "-ec", DECLARE, stdin=THREE_SERVERS)
+    yield
+    code, answer = run(lab, "destroy", LOOK, f"confirm={LOOK}", "apply=True")
+    lab.outside("git", "reset", "-q", "--hard", commit)
+    lab.outside("rm", "-rf", OF_ITS_OWN)
+    assert code == 0, answer
+    assert kept(inventory(lab)) == kept(before)
+
+
+def test_a_set_is_copied_and_can_be_read_with_the_destinations_file_alone(lab, copied):
+    id_, things = copied
+
     assert backup(lab, "show", id_)["copied"].startswith("vault ")
     [told] = backup(lab, "copies", "idr", "at=vault", "read=all")["sets"]
     assert (told["set"], told["state"]) == (id_, "good")
@@ -95,6 +153,26 @@ def test_a_set_is_copied_and_can_be_read_with_the_destinations_file_alone(lab):
     read = lab.outside("sha256sum", f"/home/operator/vault.read{file}").stdout.split()[0]
     assert read == lab.exec("idr-omero", "sha256sum", file).stdout.split()[0]
     assert kept(inventory(lab)) == things
+
+
+def test_of_a_copy_alone_an_idr_is_made_by_one_command_with_its_rows_files_and_pages(lab, copied, declared, image):
+    """The worst day, but for the fact that `idr` is spared: there are neither volumes nor snapshots to make it of."""
+    id_, *_ = copied
+    script(lab, NO_SNAPSHOTS)
+    assert id_ not in states(lab)
+
+    answer = backup(lab, "restore", id_, f"into={LOOK}", "copy=vault", "apply=True")
+
+    assert answer["restored"].startswith(f"{id_}, in "), answer
+    assert sorted(line.partition(":")[0] for line in answer["volumes"]) == [f"{LOOK}-database", f"{LOOK}-omero"]
+    assert rows(lab, LOOK) == rows(lab, "idr")
+    assert lab.sh(f"{LOOK}-omero", FILES) == lab.sh("idr-omero", FILES)
+    there = run(lab, "list")[1]["environments"]
+    assert there["idr"]["live"] and not there[LOOK]["live"] and there[LOOK]["address"] != PUBLIC
+    page = lab.get(f"/webgateway/render_image/{image}/0/0/?dummy={id_}", f"https://{there[LOOK]['address']}")
+    assert page.status == 200 and len(page.body) > 20_000
+    code, plan = run(lab, "plan", LOOK)
+    assert code == 0 and plan["steps"] == [], plan
 
 
 def test_servers_made_by_hand_are_copied_as_they_run_and_put_back_into_an_empty_volume(lab, emptied):

@@ -131,7 +131,8 @@ def test_taken_back_is_only_what_that_run_made(lab, made):
 def test_a_second_run_is_told_who_is_on_it_and_a_dead_one_is_broken_by_name(lab, made):
     script(lab, DRIFT)
     faults.rules({"service": "neutron", "method": "PUT", "path": "floatingips", "before": 600})
-    first = threading.Thread(target=type_in, args=(Lab(), *APPLY))  # while the others are typed
+    while_others = Lab()
+    first = threading.Thread(target=type_in, args=(while_others, f"environment.{APPLY[0]}", *APPLY[1:]))
     first.start()
     try:
         until(lambda: any(faults.hits()), 120)

@@ -198,22 +198,17 @@ def test_the_public_is_given_the_new_one_without_a_failed_connection(lab, newidr
     assert code == 1 and any("newidr is live" in line for line in refused["problems"]), refused
 
 
-def killed(lab, words):
-    """Kill the operator's process that has these words at its end."""
-    lab.exec("seat", "pkill", "-KILL", "-f", f"{words}$")
-
-
 def test_the_way_back_goes_on_without_its_terminal_and_killed_it_is_ended_by_the_command_that_status_says(lab, newidr):
     back = "release.rollback newidr bake=120 apply=True"
     typed = threading.Thread(target=lab.outside, args=(".venv/bin/salt-run", *back.split()), kwargs={"check": False})
     typed.start()
     until(lambda: where(lab)["idr"] == PUBLIC, 120)
-    killed(lab, back)
+    lab.kill(f"{back}$")
     typed.join()
     code, stands = release(lab, "status")
     assert (code, stands["state"]) == (1, "rollback from newidr to idr under way"), stands
 
-    killed(lab, f"{back} here=True")
+    lab.kill(f"{back} here=True$")
     code, stands = release(lab, "status")
     assert code == 1 and "break_lock=operator@seat:" in stands["next"], stands
     _, function, *words = stands["next"].split()

@@ -90,9 +90,10 @@ class Typist(Lab):
             raise Failed(" ".join(command), answer["code"], "".join(answer["said"]))
         return subprocess.CompletedProcess(command, answer["code"], *answer["said"])
 
-    def kill(self):
-        """Kill the command that is being typed in another thread."""
+    def kill(self, words):
+        """Kill the command that is being typed in another thread; returns its process."""
         self.exec("seat", "kill", "-KILL", str(self.process))
+        return self.process
 
     def _listen(self):
         for line in self.python.stdout:

@@ -31,7 +31,7 @@ def test_a_copy_says_of_its_set_what_the_set_says(repository):
     assert [(piece.use, piece.snapshot, piece.size_gb) for piece in it.pieces] == [
         ("omero-data", "r-0", 500), ("database-db", "r-1", 250),
     ]  # fmt: skip
-    assert it.is_usable and not it.is_good and copied.the(repository.there, SET.id) == it
+    assert it.is_usable and not it.is_good and copied.the(repository.there, SET.id, disproved=True) == it
     assert copied.sets(repository.there, "newidr") == () and manifest.problems(copied.facts(repository.there)) == ()
 
 
@@ -76,6 +76,49 @@ def test_one_that_is_not_there_is_refused_with_those_that_are(repository):
     with pytest.raises(Refused) as refused:
         copied.the(repository.there, "idr-20250101T000000Z")
     assert refused.value.problems == [f"idr-20250101T000000Z: no copy of it is there; there are {SET.id}"]
+
+
+@pytest.mark.parametrize("days", [-3650, -30, 3650])
+def test_a_clock_that_jumped_where_copies_are_pruned_removes_none_that_would_have_stayed(repository, days):
+    for number in range(12):
+        repository.put(backup_set(NIGHT - timedelta(days=number)))
+
+    def going(now):
+        return {it.set.id for it in copied.verdicts(repository.there, VAULT, "idr", now) if it.goes}
+
+    assert len(going(NIGHT)) == 5 and going(NIGHT + timedelta(days=days)) == (going(NIGHT) if days > 0 else set())
+
+
+def test_one_that_was_begun_by_a_clock_that_was_ahead_is_let_be(repository):
+    repository.put(backup_set(), "omero-data", begun=NIGHT + timedelta(days=3650))
+    repository.add([f"{copied.UNFINISHED}=2036-01-01T03:00:00Z"])
+    assert not [it for it in copied.verdicts(repository.there, VAULT, "idr", NIGHT) if it.goes]
+    assert copied.unfinished(repository.there, NIGHT) == []
+
+
+def test_a_copy_says_what_was_found_of_its_set_later(repository):
+    repository.put(replace(SET, disproved=None))
+    other = replace(SET, id="idr-20261124T030000Z", disproved=None)
+    repository.put(other)
+    wrong = "2026-11-26 04:00 UTC: table image, 100%: page 3"
+
+    copied.pass_on(VAULT, SET.id, manifest.proof(disproved=wrong), print)
+
+    it = copied.sets(repository.there)[0]
+    assert (it.id, it.disproved, it.verified, it.figures) == (SET.id, wrong, None, None)
+    assert not it.is_good and listing.state(it, {}) == "disproved"
+    with pytest.raises(Refused, match="refused"):
+        copied.the(repository.there, SET.id)
+    assert copied.the(repository.there, SET.id, disproved=True) == it
+    assert copied.the(repository.there, other.id).verified == NIGHT
+    commands = len(repository.commands)
+    copied.pass_on(VAULT, SET.id, manifest.proof(disproved=wrong), print)
+    copied.pass_on(VAULT, "idr-20250101T000000Z", manifest.proof(disproved=wrong), print)
+    assert len(repository.commands) == commands
+
+    copied.pass_on(VAULT, SET.id, manifest.proof(NIGHT, "8 rows"), print)
+    it = copied.the(repository.there, SET.id)
+    assert (it.is_good, it.verified, it.figures) == (True, NIGHT, "8 rows")
 
 
 def test_copies_are_kept_by_the_destinations_rules_and_one_in_the_making_stays(repository):

@@ -1,5 +1,6 @@
 """A set is copied from clones on a scratch server, or from servers made by hand; what was cut off is gone on with."""
 
+import threading
 from contextlib import contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
@@ -125,6 +126,23 @@ def test_one_that_only_lacks_the_check_needs_no_server(world):
     assert project.of(world.facts).the(SET.id).copied
 
 
+def test_one_that_lacks_only_the_set_word_gets_it(world, monkeypatch):
+    def killed(*_):
+        raise SystemExit
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(keeping, "say", killed)
+        world.copy()
+    assert project.of(world.facts).the(SET.id).copied is None and world.torn_down == 1
+    [step] = world.plan().steps
+    assert str(step) == f"change set {SET.id} says that it's there"
+
+    world.copy()
+
+    assert project.of(world.facts).the(SET.id).copied.startswith("vault 20")
+    assert len(world.asked) == 1 and world.copy() is None and world.plan().steps == ()
+
+
 def test_where_else_it_is_is_kept_beside(world):
     said = {"idr_copied": "tape 2026-11-01 04:00 UTC, vault 2026-11-02 04:00 UTC"}
     world.facts = clouds.after(world.facts, keeping.plan(project.of(world.facts), SET.id, said))
@@ -186,6 +204,56 @@ def test_what_fails_on_the_server_leaves_no_copy_and_no_server(world, monkeypatc
     assert world.torn_down == 1 and project.of(world.facts).the(SET.id).copied is None
 
 
+@pytest.mark.parametrize("error", [IdrError("killed, it seems"), KeyboardInterrupt()], ids=repr)
+@pytest.mark.parametrize("at", ["back_up omero-data", "back_up database-db", "seal", "mark"])
+def test_at_whatever_step_it_is_ended_nothing_counts_that_is_not_all_there_and_the_next_ends_it(
+    world, monkeypatch, at, error
+):
+    def do(ssh, server, deed, asked, destination, tell):
+        use = next((tag.rpartition("=")[2] for tag in asked["tags"] if str(tag).startswith("idr_volume=")), "")
+        if at == f"{deed} {use}".strip():
+            raise error
+        return world.repository.do(ssh, server, deed, asked, destination, tell)
+
+    def say(*given):
+        if at == "mark":
+            raise error
+        return world.say(*given)
+
+    with monkeypatch.context() as patch, pytest.raises(type(error)):
+        patch.setattr(copying, "do", do)
+        patch.setattr(keeping, "say", say)
+        world.copy()
+    assert world.torn_down == 1 and project.of(world.facts).the(SET.id).copied is None
+    assert all(it.is_complete is (at == "mark") for it in copied.sets(world.repository.there))
+
+    world.copy()
+
+    assert copied.the(world.repository.there, SET.id).is_complete
+    assert project.of(world.facts).the(SET.id).copied.startswith("vault 20")
+    paths = [asked["path"] for _, deed, asked in world.repository.deeds if deed == "back_up"]
+    assert paths == ["/data", "/var/lib/pgsql"]  # nothing twice
+
+
+def test_a_set_is_told_when_the_server_is_gone_though_something_of_it_is_left(world, monkeypatch):
+    say, stood_up = world.say, world.stood_up
+
+    @contextmanager
+    def left(*given):
+        with stood_up(*given) as made:
+            yield made
+        raise Refused(["volume idrscratch-omero-data is left"])
+
+    def gone(*given):
+        assert world.torn_down == 1
+        return say(*given)
+
+    monkeypatch.setattr(copying.scratch, "stood_up", left)
+    monkeypatch.setattr(keeping, "say", gone)
+    assert world.copy().problems == ("volume idrscratch-omero-data is left",)
+    assert project.of(world.facts).the(SET.id).copied.startswith("vault 20")
+
+
 def test_a_copy_whose_set_could_not_be_marked_is_one_all_the_same(world, monkeypatch):
     def say(*_):
         raise Refused(["idr: gone"])
@@ -235,33 +303,85 @@ def test_of_a_copy_that_may_run_no_secret_is_in_what_is_shown(by_hand):
     assert refused.value.problems == ["vault: ssh: no route to host"] and by_hand.deeds == []
 
 
+def prune(world, apply, reach=None):
+    return copying.prune(VAULT, "idr", reach or (lambda: world), apply, print)
+
+
 def test_a_prunes_plan_is_its_deed(world):
     for number in range(10):
         world.repository.put(backup_set(NIGHT.replace(day=number + 10)))
     world.repository.add([f"{copying.deeds.UNFINISHED}=2026-01-01T03:00:00Z"])
     world.repository.add([f"{copying.deeds.UNFINISHED}={copied.now():%Y-%m-%dT%H:%M:%SZ}"])  # at work
-    planned = copying.prune(VAULT, "idr", False, print)
-    assert len(world.repository.there) == 22 and world.repository.commands == []
+    before = len(world.repository.commands)
+    planned = prune(world, False)
+    assert len(world.repository.there) == 22 and len(world.repository.commands) == before
 
-    done = copying.prune(VAULT, "idr", True, print)
+    done = prune(world, True)
 
-    assert done.plan.steps == planned.plan.steps and len(done.plan.steps) == 3
+    assert done.plan.steps == planned.plan.steps and len(done.plan.steps) == 4
     [words] = world.repository.commands
     assert words[:3] == ("forget", "--prune", "--quiet") and len(words) == 3 + 2 * 3 + 1 and "r-20" in words
     kept = {it.id for it in copied.sets(world.repository.there)}
     assert kept == {it.set.id for it in planned.verdicts if not it.goes}
-    assert copying.prune(VAULT, "idr", True, print).plan.steps == () and len(world.repository.commands) == 1
+    assert prune(world, True).plan.steps == () and len(world.repository.commands) == 1
+
+
+def test_what_was_cut_off_goes_though_no_copy_does(world):
+    world.repository.put(SET)
+    world.repository.add([f"{copying.deeds.UNFINISHED}=2026-01-01T03:00:00Z"])
+    planned = prune(world, False)
+    assert [line for line in planned.lines if "not all was read" in line] and len(world.repository.there) == 4
+
+    prune(world, True)
+
+    assert [it.id for it in copied.sets(world.repository.there)] == [SET.id] and len(world.repository.there) == 3
+
+
+def test_a_set_does_not_say_any_more_that_it_is_where_its_copy_was_removed(world):
+    sets = [replace(backup_set(NIGHT.replace(day=number)), verified=NIGHT) for number in range(10, 20)]
+    world.facts = facts(*(replace(it, copied="tape 2026-11-01 04:00 UTC, vault 2026-11-02 04:00 UTC") for it in sets))
+    for it in sets:
+        world.repository.put(it)
+
+    planned = prune(world, False)
+    assert all(it.copied.count(",") for it in project.of(world.facts).sets)
+    done = prune(world, True)
+
+    assert done.plan.steps == planned.plan.steps and len(done.plan.steps) == 6
+    assert sum("doesn't say any more" in line for line in planned.lines) == 3
+    told = {it.id: it.copied for it in project.of(world.facts).sets}
+    assert [told[it.id] for it in sets[:3]] == ["tape 2026-11-01 04:00 UTC"] * 3
+    assert all("vault" in told[it.id] for it in sets[3:])
+    assert prune(world, True).plan.steps == ()
+
+
+def test_copies_are_removed_though_the_cloud_is_gone_and_the_next_run_tells_their_sets(world, monkeypatch):
+    world.facts = facts(replace(SET, copied="vault 2026-11-02 04:00 UTC"))
+
+    def reach():
+        raise IdrError("idr: no route to host")
+
+    [note] = prune(world, True, reach).plan.notes
+    assert note.endswith("may go on saying that they're at vault: idr: no route to host")
+    assert copying.prune(VAULT, "idr", None, True, print).plan.notes == ()  # by hand: there's no cloud
+    assert project.of(world.facts).the(SET.id).copied
+    assert [str(step) for step in prune(world, True).plan.steps] == [
+        f"change set {SET.id}, which doesn't say any more that it's there"
+    ]
+    assert project.of(world.facts).the(SET.id).copied is None
 
 
 class Ssh:
     """A server on which a unit says what it's told to."""
 
     def __init__(self, *answers):
-        self.answers, self.asked = list(answers), []
+        self.answers, self.asked, self.runs = list(answers), [], set()
 
     def do(self, server, deed, asked, seconds=120, of=None):
         assert of is (told_on_server if deed == "progress" else copying.unit)
         self.asked.append((deed, asked))
+        self.runs = {*self.runs, asked["run"]} if "run" in asked else self.runs
+        assert deed != "progress" or asked["home"] == str(copying.unit.HOME / [*self.runs][0])
         if not self.answers:
             raise IdrError(f"{server.id}: begin: a copy or a restore goes on there already")
         return self.answers[0] if deed == "progress" else None
@@ -278,10 +398,19 @@ def test_a_deed_is_followed_to_its_end_and_of_it_nothing_stays_on_the_server(fai
     else:
         assert copying.do(ssh, SERVER, "back_up", asked, VAULT, said.append) == {"there": True}
     assert said == ["idrscratch-server: copying"] and [deed for deed, _ in ssh.asked] == ["begin", "progress", "end"]
+    assert len(ssh.runs) == 1
     begun = ssh.asked[0][1]
     assert begun["aside"] == "/var/lib/pgsql/.idr-copy"
     assert begun["asked"] == {**asked, "deed": "back_up", "repository": VAULT.opened_by}
     assert {"idr/copies/deeds.py", "idr/verify/commands.py", "idr/__init__.py"} <= {*begun["files"]}
+
+
+def test_a_deed_that_is_to_be_stopped_is_ended_on_its_server():
+    ssh, stopping = Ssh({"told": [], "offset": 0, "ended": None}), threading.Event()
+    stopping.set()
+    with pytest.raises(IdrError, match="^idrscratch-server: interrupted$"):
+        copying.do(ssh, SERVER, "restore", {"path": "/data"}, VAULT, print, stopping)
+    assert [deed for deed, _ in ssh.asked] == ["begin", "end"] and len(ssh.runs) == 1
 
 
 def test_one_that_is_at_work_there_already_is_not_ended():

@@ -50,6 +50,29 @@ def test_what_it_says_is_for_restic_and_is_not_shown_where_it_is_printed(write):
 
 
 @pytest.mark.parametrize(
+    "repository",
+    [
+        "sftp:ada@vault:idr", "sftp://ada@vault:2222//srv/idr", "rest:https://ada:word@vault.example.org:8000/idr/",
+        "s3:https://s3.example.org/bucket/idr", "s3:s3.amazonaws.com/bucket", "b2:bucket:idr", "azure:box:/idr",
+        "gs:bucket:/idr", "swift:box:/idr",
+    ],
+)  # fmt: skip
+def test_whatever_restic_reaches_from_every_server_is_a_place(write, repository):
+    assert destinations.read(write(repository=repository), "vault").opened_by["repository"] == repository
+
+
+@pytest.mark.parametrize(
+    "repository",
+    ["/srv/idr", "srv/idr", "./idr", "~/idr", "local:/srv/idr", "file:///srv/idr", "rclone:vault:idr", "S3:host/x",
+     "s3:", "s3:host", "rest:vault.example.org", "rest:ftp://vault/",
+     "C:\\idr", "ftp:vault:/idr", "sftp:", "rest:", "b2:", " s3:host/x"],
+)  # fmt: skip
+def test_what_is_another_place_on_each_server_or_none_is_refused_in_a_line(write, repository):
+    [line] = problems(write(repository=repository))
+    assert line.startswith("repository: ") and "\n" not in line
+
+
+@pytest.mark.parametrize(
     ("otherwise", "why"),
     [
         ({"password": None}, "password: missing"),

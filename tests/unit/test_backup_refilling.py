@@ -1,5 +1,7 @@
 """An environment from a copy: made, enrolled, its volumes mounted, looked at, filled, and only then deployed."""
 
+import signal
+import threading
 from contextlib import contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
@@ -68,15 +70,15 @@ class World:
         self.done.append((deed, server.id))
         return ["omero-data carries a filesystem: it isn't blank"] if server.id in self.unmounted else []
 
-    def do(self, ssh, server, deed, asked, destination, tell):
+    def do(self, ssh, server, deed, asked, destination, tell, stopping):
         assert destination == VAULT
         self.done.append((deed, server.id, asked["path"], asked["snapshot"]))
         if self.unfit.get(server.id) == deed:
             raise IdrError(f"{server.id}: it ended without a result: {asked['path']} isn't empty")
         return {"there": server.id == "idr-a-omero"}
 
-    def refill(self, deploy=THEN, volumes=None, id_=SET.id, mismatch=False, **given):
-        asked = refilling.Refill(id_, VAULT, volumes, mismatch)
+    def refill(self, deploy=THEN, volumes=None, id_=SET.id, even_if=(), **given):
+        asked = refilling.Refill(id_, VAULT, volumes, frozenset(even_if))
         return refilling.refill(asked, "idr", given, None, deploy, self.folder, lambda line: None)
 
     def plan(self, volumes=None, id_=SET.id, **given):
@@ -132,7 +134,7 @@ def test_only_the_named_volumes_are_filled(world):
 
 
 def test_one_of_productions_alone_is_filled_where_that_is_named(world):
-    world.refill(volumes=("database-db",), mismatch=True)
+    world.refill(volumes=("database-db",), even_if=["mismatch"])
     assert {it[1] for it in world.done if it[0] == "restore"} == {"idr-database"}
 
 
@@ -154,6 +156,19 @@ def test_what_cannot_be_restored_is_refused_before_anything_is_made(world, given
     assert world.done == []
 
 
+def test_the_copy_of_a_disproved_set_is_refused_unless_that_is_named(world):
+    world.repository.there.clear()
+    world.repository.put(replace(SET, disproved="2026-11-26 04:00 UTC: a page"))
+    for function in (world.refill, world.plan):
+        with pytest.raises(Refused) as refused:
+            function()
+        [why] = refused.value.problems
+        assert why.startswith(f"{SET.id} was disproved, 2026-11-26 04:00 UTC: a page.") and "even_if=disproved" in why
+    assert world.done == []
+    world.refill(even_if=["disproved"])
+    assert {it[1] for it in world.done if it[0] == "restore"} == {*FILLED}
+
+
 def test_a_copy_that_lacks_what_cannot_be_made_again_is_refused(world):
     world.repository.there.clear()
     world.repository.put(replace(SET, uses=("omero-data",), pieces=SET.pieces[:1]))
@@ -170,6 +185,27 @@ def test_a_volume_that_is_not_empty_keeps_all_of_it_from_being_filled_and_deploy
         world.refill()
     assert [line.partition(":")[0] for line in sorted(refused.value.problems)] == ["idr-database", "idr-omero"]
     assert "update" not in world.deeds() and ("restore" in world.deeds()) == (deed == "restore")
+
+
+def test_an_interrupted_restore_says_so_and_has_the_servers_end_what_they_are_at(world, monkeypatch):
+    at_work, ended, said = threading.Barrier(len(FILLED)), [], []
+
+    def do(ssh, server, deed, asked, destination, tell, stopping):
+        if deed == "restore":
+            if at_work.wait(30) == 0:
+                signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            assert stopping.wait(30)
+            ended.append(server.id)
+            raise IdrError(f"{server.id}: interrupted")
+        return {"there": False}
+
+    monkeypatch.setattr(copying, "do", do)
+
+    with pytest.raises(KeyboardInterrupt):
+        refilling.refill(refilling.Refill(SET.id, VAULT), "idr", {}, None, THEN, world.folder, said.append)
+
+    assert sorted(ended) == sorted(FILLED) and said[-1].startswith("stopping: ")
+    assert "update" not in world.deeds()
 
 
 def test_a_volume_that_cannot_be_mounted_is_told_with_its_server(world):

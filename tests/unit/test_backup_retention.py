@@ -158,6 +158,16 @@ def test_a_damaged_one_takes_no_good_ones_place():
     assert kept(sets, NONE | {"daily": 3}) == sets[:4]
 
 
+def test_a_clock_that_jumped_where_sets_are_pruned_removes_none_that_would_have_stayed():
+    sets, keep = nights(60), {"idr": {"daily": 7, "weekly": 4, "monthly": 2}}
+
+    def going(days):
+        return {it.set.id for it in retention.verdicts(sets, keep, NIGHT + timedelta(days=days)) if it.goes}
+
+    assert going(0) and going(3650) == going(0)
+    assert going(-30) < going(0) and going(-3650) == set()
+
+
 def test_a_set_from_the_future_stays_and_stands_for_nothing():
     future = backup_set(datetime(2099, 1, 1, tzinfo=UTC), verified=NIGHT)
     sets = [future, *(replace(it, verified=NIGHT) for it in nights(3))]

@@ -178,10 +178,11 @@ def brought(runner, monkeypatch):
 @pytest.fixture
 def proved(runner, monkeypatch):
     """The runner, and what it asked of a verification."""
-    runner.asked, proof = [], verifying.Proof(NEW.id, (), (), ("a note",), "3120 pages, 60 s", {"pages": 3120}, True)
-    runner.proof = proof
+    told = "3120 pages, 60 s"
+    runner.asked, runner.proof = [], verifying.Proof(NEW.id, (), (), ("a note",), told, {"pages": 3120}, True, {})
 
-    def verify(cloud, id_, sample, broken, tell):
+    def verify(cloud, id_, folder, sample, broken, tell):
+        assert folder == Path("~/.config/idr/idr").expanduser()
         runner.asked.append((id_, sample, broken))
         return runner.proof
 
@@ -382,7 +383,7 @@ def test_a_restore_from_a_copy_is_told_with_its_volumes(vault, tmp_path):
     assert then == {"named": "0a1b"}
     words = {"volumes": "omero-data", "even_if": "failing,mismatch", "site": str(tmp_path)}
     vault.restore(NEW.id, "idr", copy="vault", apply=True, **words)
-    assert vault.asked[-1][0] == refilling.Refill(NEW.id, VAULT, ("omero-data",), True)
+    assert vault.asked[-1][0] == refilling.Refill(NEW.id, VAULT, ("omero-data",), frozenset({"mismatch"}))
     assert vault.asked[-1][4] == {"named": None, "even_if": "failing"}
 
 
@@ -390,7 +391,7 @@ def test_of_a_copy_no_single_files_are_restored(vault):
     for given in ({"file": "/data/1"}, {"even_if": "live"}):
         told = vault.restore(NEW.id, "idr", copy="vault", **given)
         assert told["problems"] == [
-            "with copy=, volumes are restored whole: no file=, and of even_if only `failing` and `mismatch`"
+            "with copy=, volumes are restored whole: no file=, and of even_if only failing, mismatch, disproved"
         ] and not vault.asked  # fmt: skip
 
 

@@ -3,13 +3,15 @@
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from idr import on_server, told_on_server
-from idr.backup import keeping, listing, manifest, project, retention, status, verifying
+from idr.backup import copied, keeping, listing, manifest, project, retention, status, verifying
 from idr.backup.model import FAILED
+from idr.cloud import lock
 from idr.cloud.model import Thing
 from idr.cloud.scratch import Scratch
 from idr.errors import IdrError, Refused
@@ -17,6 +19,7 @@ from idr.ssh import NoPython, Unreachable
 from idr.verify import unit
 from tests import clouds
 from tests.backups import NIGHT, backup_set, facts
+from tests.repositories import VAULT, Repository
 from tests.unit.test_backup_listing import group
 
 SET = backup_set(facts={"database_patch": "OMERO5.4 0"})
@@ -33,7 +36,7 @@ class World:
 
     def __init__(self, monkeypatch, *sets, more=()):
         self.facts, self.found, self.asked, self.said, self.torn_down = facts(*sets, more=more), WHOLE, [], [], 0
-        self.left, self.rules = [], None
+        self.left, self.rules, self.folder = [], None, Path("/nowhere")
         access = SimpleNamespace(application_credential_access_rules=None)
         self.access = access
         self.session = SimpleNamespace(auth=SimpleNamespace(get_access=lambda _: access))
@@ -66,7 +69,7 @@ class World:
         self.facts = clouds.after(self.facts, plan)
 
     def verify(self, id_=SET.id, sample=100):
-        return verifying.verify(self, id_, sample, None, self.said.append)
+        return verifying.verify(self, id_, self.folder, sample, None, self.said.append)
 
     def the(self, id_=SET.id):
         return project.of(self.facts).the(id_)
@@ -107,6 +110,30 @@ def test_one_that_is_not_is_disproved_and_no_good_one_any_more(world):
     world.found = WHOLE
     world.verify()
     assert world.the().disproved is None and world.the().verified and world.the().is_good
+
+
+def test_copies_of_a_set_are_told_what_was_found_or_it_is_said_that_they_are_not(monkeypatch):
+    world = World(monkeypatch, replace(SET, copied="vault 2026-11-25 04:00 UTC, tape 2026-11-25 05:00 UTC"))
+    repository = Repository(monkeypatch)
+    repository.put(SET)
+
+    def read(folder, name):
+        assert folder == world.folder
+        if name == "tape":
+            raise Refused(["/nowhere/copies/tape.yaml: No such file or directory"])
+        return VAULT
+
+    monkeypatch.setattr(verifying.destinations, "read", read)
+    world.found = BROKEN
+
+    proof = world.verify()
+
+    assert copied.sets(repository.there)[0].disproved == world.the().disproved
+    assert proof.notes[1:] == (
+        "its copy at tape doesn't say what was found: /nowhere/copies/tape.yaml: No such file or directory",
+    )
+    world.found, repository.broken = WHOLE, "vault: ssh: no route to host"
+    assert "its copy at vault doesn't say what was found: vault: ssh: no route to host" in world.verify().notes
 
 
 def test_whatever_is_wrong_fits_into_the_manifest(world):
@@ -155,6 +182,26 @@ def test_to_mark_it_another_run_is_waited_for_and_a_set_that_is_gone_is_told(wor
     world.facts = facts(SET)
     proof = world.verify()
     assert not proof.is_marked and "no backup set" in proof.problems[0]
+
+
+@pytest.mark.parametrize(("purpose", "is_broken"), [("verify", True), ("copy", True), ("apply", False)])
+def test_the_lock_of_a_run_that_was_killed_while_it_marked_a_set_is_broken(world, monkeypatch, purpose, is_broken):
+    me, _, _ = lock.this_process().rpartition(":")
+    holder, say, broke = group(f"{me}:4194999"), world.say, []  # more than a process number can be
+    holder.what["description"] = holder.what["description"].replace("to back up", f"to {purpose}")
+    world.facts = clouds.added(world.facts, holder)
+
+    def held(cloud, id_, said, purpose, apply, broken, tell):
+        broke.append(broken)
+        if broken != f"{me}:4194999":
+            raise Refused(["idr: ada@desk (process 4194999, which doesn't run any more) is on it"])
+        say(cloud, id_, said, purpose, apply, broken, tell)
+
+    monkeypatch.setattr(keeping, "say", held)
+    if not is_broken:
+        monkeypatch.setattr(keeping, "LOCKED", -1)
+    assert world.verify().is_marked is is_broken
+    assert broke == [None, *[f"{me}:4194999"] * is_broken]
 
 
 def test_a_lock_that_was_given_back_since_the_refusal_keeps_no_set_from_being_marked(world, monkeypatch):
@@ -235,6 +282,38 @@ def test_one_is_picked_of_those_that_were_never_verified_and_only_then_of_all(mo
         verifying.pick(None, "newidr", choose)
 
 
+@pytest.mark.parametrize("jumped", [timedelta(days=-3650), timedelta(days=3650)])
+def test_a_clock_that_jumped_where_a_set_is_verified_changes_nothing_but_the_moment_that_is_told(monkeypatch, jumped):
+    world = World(monkeypatch, SET, backup_set(NIGHT - timedelta(days=1)))
+
+    class Jumped(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return NIGHT + jumped
+
+    monkeypatch.setattr(verifying, "datetime", Jumped)
+    proof = world.verify()
+    assert proof.is_marked and world.the().verified == NIGHT + jumped and not proof.figures.startswith("-")
+
+    now = status.of(project.of(world.facts), "idr", NIGHT + timedelta(hours=1))
+    assert (now.state, now.verified.id) == (status.OK, SET.id)
+    keep = {"idr": {"verified": 1}}
+    kept = {it.set.id: it.reasons for it in retention.verdicts(project.of(world.facts).sets, keep, NIGHT)}
+    assert "verified" in kept[SET.id]
+    world.found = BROKEN
+    world.verify()
+    assert world.the().verified is None and not world.the().is_good
+
+
+def test_where_the_clock_is_behind_none_is_picked_and_it_says_why(monkeypatch):
+    World(monkeypatch, backup_set(datetime.now(UTC) + timedelta(days=400)), replace(SET, disproved="once"))
+    with pytest.raises(Refused) as refused:
+        verifying.pick(None, "idr")
+    assert refused.value.problems == [
+        "idr has no good backup set that could be verified: all 1 are from the future, by this machine's clock"
+    ]
+
+
 def test_a_disproved_set_counts_for_none_of_the_rules_and_stays_while_no_verified_one_is_newer():
     old, new = backup_set(NIGHT - timedelta(days=40)), replace(backup_set(NIGHT), disproved="2026: a page")
     keep = {"idr": {"daily": 1}}
@@ -297,7 +376,7 @@ def test_it_is_followed_over_a_link_that_is_cut(world):
         {"told": [], "offset": 30, "ended": None},
         {"told": [{"said": "WRONG: x"}, {"result": BROKEN}], "offset": 90, "ended": ""},
     ), []
-    assert verifying.followed(ssh, SERVER, said.append, unit) == BROKEN
+    assert verifying.followed(ssh, SERVER, said.append, unit.UNIT, unit.HOME) == BROKEN
     assert ssh.asked == [0, 30, 30, 30] and said == ["checking every page", "WRONG: x"]
 
 
@@ -305,7 +384,7 @@ def test_no_name_that_a_clone_has_gets_at_the_terminal_or_is_no_text_for_the_clo
     said, name = [], "original file 2 (\x1b]0;Zü\udce1\x07.tif): it isn't there"
     result = {"problems": [name], "figures": {"patch": "a\nb", "rows_of": {"t\x1b": 1}}, "notes": [name]}
     ssh = Ssh({"told": [{"said": f"WRONG: {name}"}, {"result": result}], "offset": 9, "ended": ""})
-    found = verifying.followed(ssh, SERVER, said.append, unit)
+    found = verifying.followed(ssh, SERVER, said.append, unit.UNIT, unit.HOME)
 
     name = "original file 2 (\\x1b]0;Zü\\udce1\\x07.tif): it isn't there"
     assert said == [f"WRONG: {name}"]
@@ -315,7 +394,7 @@ def test_no_name_that_a_clone_has_gets_at_the_terminal_or_is_no_text_for_the_clo
 @pytest.mark.parametrize(("errors", "said"), [("no room", "no room"), ("", "killed, it seems")])
 def test_one_that_ends_without_a_result_is_no_disproof(world, errors, said):
     with pytest.raises(IdrError, match=f"idrscratch-server: it ended without a result: {said}"):
-        verifying.followed(Ssh({"told": [], "offset": 0, "ended": errors}), SERVER, print, unit)
+        verifying.followed(Ssh({"told": [], "offset": 0, "ended": errors}), SERVER, print, unit.UNIT, unit.HOME)
 
 
 def test_a_server_that_has_just_started_is_waited_for_and_gets_python(world, monkeypatch):

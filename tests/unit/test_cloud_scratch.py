@@ -77,7 +77,7 @@ class World:
     """A cloud in which plans have their effect, and a lock whose record goes with it."""
 
     def __init__(self, monkeypatch, facts=BACKED_UP):
-        self.now, self.said, self.removed, self.fail = facts, [], False, None
+        self.now, self.said, self.removed, self.fail, self.at = facts, [], False, None, None
         monkeypatch.setattr(scratch, "facts", lambda cloud, image=None: self.now)
         monkeypatch.setattr(scratch, "carry_out", self.carry_out)
         monkeypatch.setattr(lock, "dead_holder", lambda cloud, name: None)
@@ -90,7 +90,7 @@ class World:
 
     def carry_out(self, cloud, plan, tell, held, go_on=False):
         if self.fail and self.fail(plan):
-            done = plan.steps[: len(plan.steps) // 2]
+            done = plan.steps[: len(plan.steps) // 2 if self.at is None else self.at]
             self.now = clouds.after(self.now, replace(plan, steps=done))
             step = plan.steps[len(done)]
             return Outcome(list(done), [(step, "the cloud says no")], list(plan.steps[len(done) + 1 :]))
@@ -139,6 +139,24 @@ def test_it_is_gone_where_it_could_only_be_made_in_part(world):
         raise AssertionError("not reached")
     assert any("the cloud says no" in line for line in refused.value.problems)
     assert world.is_as_before
+
+
+STEPS = planning.plan(ASKED, BACKED_UP, "run-8").steps
+
+
+@pytest.mark.parametrize("at", range(len(STEPS)), ids=[str(step) for step in STEPS])
+def test_at_whatever_step_it_is_refused_or_killed_nothing_is_left_by_the_next(monkeypatch, at):
+    world = World(monkeypatch)
+    world.fail, world.at = (lambda plan: plan.steps[0].verb == "make"), at
+    with pytest.raises(Refused), world.stood_up():
+        raise AssertionError("not reached")
+    assert world.is_as_before
+
+    begun = clouds.after(BACKED_UP, replace(planning.plan(ASKED, BACKED_UP, "run-8"), steps=STEPS[:at]))
+    killed = World(monkeypatch, begun)
+    with killed.stood_up() as it:
+        assert set(it.volumes) == {"omero-data", "database-db"}
+    assert killed.is_as_before
 
 
 def test_what_blocks_it_is_refused_before_even_its_lock_is_made(monkeypatch):

@@ -1,5 +1,7 @@
 """What a server is sent to copy runs there in a unit, and of what opens the repository nothing stays."""
 
+import os
+
 import pytest
 
 from idr import told_on_server
@@ -29,6 +31,8 @@ WHERE = {
     "name": "vault", "repository": "s3:https://s3.example.org/idr", "password": "correct horse battery",
     "environment": {"AWS_ACCESS_KEY_ID": "an-id"}, "ssh_key": "", "known_hosts": "",
 }  # fmt: skip
+IDLE = "#!/bin/sh\nprintf 'ActiveState=inactive\\nWorkingDirectory=\\n'\n"
+AT_WORK = "#!/bin/sh\nprintf 'ActiveState=active\\nWorkingDirectory=%s\\n' {home}\n"
 SEAL = {"deed": "seal", "having": "idr_set=a", "each": ["idr_volume=v"], "tags": [["b"], ["c"]], "repository": WHERE}
 
 
@@ -37,7 +41,7 @@ def server(tmp_path, monkeypatch):
     """A place for a server whose systemd runs a unit at once, and by the system's own python3."""
     programs = tmp_path / "bin"
     programs.mkdir()
-    commands = {"systemd-run": RUNS, "systemctl": "#!/bin/sh\necho inactive\n"}
+    commands = {"systemd-run": RUNS, "systemctl": IDLE}
     commands["restic"] = RESTIC.format(log=tmp_path / "restic")
     for name, text in commands.items():
         (programs / name).write_text(text)
@@ -48,12 +52,12 @@ def server(tmp_path, monkeypatch):
     return tmp_path
 
 
-def begin(asked=SEAL, aside=None):
-    unit.begin({"files": copying.sent(), "asked": asked, "aside": aside}, None)
+def begin(asked=SEAL, aside=None, run="a-run"):
+    unit.begin({"run": run, "files": copying.sent(), "asked": asked, "aside": aside}, None)
 
 
-def progress(offset):
-    return told_on_server.progress({"unit": unit.UNIT, "home": str(unit.HOME), "offset": offset}, None)
+def progress(offset, run="a-run"):
+    return told_on_server.progress({"unit": unit.UNIT, "home": str(unit.HOME / run), "offset": offset}, None)
 
 
 def test_what_is_sent_runs_and_its_result_comes_back(server):
@@ -76,8 +80,33 @@ def test_nothing_of_what_opens_the_repository_is_an_argument_or_stays_in_a_file(
     assert "correct horse" not in words
     left = [path for path in (server / "run").rglob("*") if path.is_file() and b"correct horse" in path.read_bytes()]
     assert left == [] and (server / "run").stat().st_mode & 0o077 == 0
-    unit.end({}, None)
+    unit.end({"run": "a-run"}, None)
     assert not (server / "run").exists()
+
+
+def test_what_another_run_tells_is_nobody_elses(server):
+    failing = "#!/bin/sh\necho 'Fatal: no room' >&2; exit 1\n"
+    (server / "bin/restic").write_text(failing)
+    begin()
+    (server / "bin/restic").write_text(RESTIC.format(log=server / "restic"))
+    begin(run="another")  # before whoever began the first one has looked
+    (server / "bin/systemctl").write_text(AT_WORK.format(home=server / "run/another"))
+
+    mine, others = progress(0), progress(0, "another")
+
+    assert "no room" in mine["ended"] and [*mine["told"][-1]] == ["said"]
+    assert others["told"][-1] == {"result": {}} and others["ended"] is None
+    unit.end({"run": "a-run"}, None)
+    assert not (server / "run/a-run").exists() and progress(0, "another") == others
+
+
+def test_what_nobody_comes_for_is_gone_with_a_later_run(server):
+    begin()
+    begin(run="another")
+    assert (server / "run/a-run").exists()
+    os.utime(server / "run/a-run/told", (1_600_000_000, 1_600_000_000))
+    begin(run="a-third")
+    assert not (server / "run/a-run").exists() and (server / "run/another").exists()
 
 
 def test_what_ends_it_comes_back_as_a_line(server):
@@ -89,17 +118,17 @@ def test_what_ends_it_comes_back_as_a_line(server):
 
 def test_one_that_is_at_work_is_let_be(server):
     begin()
-    (server / "bin/systemctl").write_text("#!/bin/sh\necho active\n")
-    before = (server / "run/told").read_text()
+    (server / "bin/systemctl").write_text(AT_WORK.format(home=server / "run/a-run"))
+    before = (server / "run/a-run/told").read_text()
     with pytest.raises(SystemExit, match="a copy or a restore goes on there already: systemctl status idr-copy"):
-        begin()
-    assert (server / "run/told").read_text() == before
+        begin(run="another")
+    assert (server / "run/a-run/told").read_text() == before and not (server / "run/another").exists()
     with pytest.raises(SystemExit, match="idr-copy.service doesn't end"):
-        unit.end({}, None)
+        unit.end({"run": "a-run"}, None)
 
 
 def test_a_unit_that_cannot_begin_is_told_and_leaves_no_secret(server):
     (server / "bin/systemd-run").write_text("#!/bin/sh\necho 'Failed to start transient service' >&2; exit 1\n")
     with pytest.raises(SystemExit, match="Failed to start transient service"):
         begin()
-    assert not (server / "run/asked").exists()
+    assert not (server / "run/a-run/asked").exists()

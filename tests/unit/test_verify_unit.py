@@ -24,7 +24,7 @@ def server(tmp_path, monkeypatch):
     """A place for a server whose systemd runs a unit at once, and by the system's own python3."""
     programs = tmp_path / "bin"
     programs.mkdir()
-    for name, text in {"systemd-run": RUNS, "systemctl": "#!/bin/sh\necho inactive\n"}.items():
+    for name, text in {"systemd-run": RUNS, "systemctl": "#!/bin/sh\necho ActiveState=inactive\n"}.items():
         (programs / name).write_text(text)
         (programs / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")

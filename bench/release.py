@@ -44,16 +44,17 @@ OTHER, TURNS = sys.argv[1], int(sys.argv[2])
 EVERY, PATIENCE, AROUND = 0.01, 5, 1.5  # seconds
 
 async def ask(address, found):
-    began = time.monotonic()
+    began, became = time.monotonic(), "failed"
     try:
         async with asyncio.timeout(PATIENCE):
             reader, writer = await asyncio.open_connection(address, 80)
+            became = "cut"  # unless it's answered: it was there when the address moved
             writer.write(b"HEAD / HTTP/1.0\\r\\nHost: idr.example.org\\r\\n\\r\\n")
-            answered = bool(await reader.read(1))
+            became = "answered" if await reader.read(1) else "cut"
             writer.close()
     except (OSError, TimeoutError):
-        answered = False
-    found.append((began, time.monotonic(), answered))
+        pass
+    found.append((began, time.monotonic(), became))
 
 def client(address, stop, answers):
     async def all_the_while():
@@ -109,11 +110,12 @@ def measured(deed):
     found = answers.get()
     asking.join()
     ours(now, move)  # whatever it left otherwise (whose they are, where the spare one is) is as a switch leaves it
-    moments = sorted(end for _, end, answered in found if answered)
+    moments = sorted(end for _, end, became in found if became == "answered")
     return {
         "gap": max(after - before for before, after in zip(moments, moments[1:])),
-        "failed": sum(not answered for *_, answered in found),
-        "slowest": max(end - began for began, end, answered in found if answered),
+        "failed": sum(became == "failed" for *_, became in found),
+        "cut": sum(became == "cut" for *_, became in found),
+        "slowest": max(end - began for began, end, became in found if became == "answered"),
         "asked": len(found), "took": took,
     }
 
@@ -158,7 +160,8 @@ def main() -> None:
         turns = said[name]
         print(
             f"{title:18} gap {statistics.median(gaps[name]):6.3f} s   worst {max(gaps[name]):6.3f} s   "
-            f"failed {sum(it['failed'] for it in turns)} of {sum(it['asked'] for it in turns)}   "
+            f"failed {sum(it['failed'] for it in turns)}, cut {sum(it['cut'] for it in turns)} "
+            f"of {sum(it['asked'] for it in turns)}   "
             f"slowest answer {max(it['slowest'] for it in turns):5.2f} s"
         )
     below = sum(mine < theirs for mine, theirs in zip(gaps["ours"], gaps["documents"], strict=True))

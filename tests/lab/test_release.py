@@ -16,8 +16,8 @@ from .test_update import JOURNALD
 pytestmark = pytest.mark.lab
 
 PRODUCTION = f"production={PUBLIC}"
-# Who comes while the address moves: a new connection every 10 ms, each with 5 s. One that was there when it moved is cut,
-# as the new proxy doesn't know it.
+# Who comes while the address moves: a new connection every 10 ms, each with 5 s. One that was there already is cut, as the new
+# proxy doesn't know it.
 VISITORS = """
 import asyncio, json, os, sys, time
 
@@ -64,7 +64,7 @@ def release(lab, function, *words, seconds=1800):
 
 
 class Visitors:
-    """Visitors of the public's address until they are told to end, and how many were answered, cut, or failed to come."""
+    """Visitors of the public's address until they are told to end: how many were answered, cut, or failed to come."""
 
     def __enter__(self):
         self.lab.outside("rm", "-f", "/tmp/visitors-end")

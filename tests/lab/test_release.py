@@ -16,8 +16,8 @@ from .test_update import JOURNALD
 pytestmark = pytest.mark.lab
 
 PRODUCTION = f"production={PUBLIC}"
-# Who comes while the address moves: a new connection every 10 ms, each with 5 s. One that was there already is cut, as the new
-# proxy doesn't know it.
+# Who comes while the address moves: a new connection every 10 ms, each with 5 s. One that was there is cut, as the new proxy
+# doesn't know it.
 VISITORS = """
 import asyncio, json, os, sys, time
 

@@ -89,11 +89,17 @@ def write(cloud, facts, name, release):
             take(cloud, group, tag)
 
 
-def forget(cloud, facts, name):
-    """Take off an environment's base group that it's of a release, and that it's ready."""
+def forget(cloud, facts, name, what=(record.READY, record.RELEASE)):
+    """Take off an environment's base group that it's ready, and that it's of a release; or what of these is given."""
     for tag in group_tags(facts, name):
-        if tag.startswith((f"{record.RELEASE}~", f"{record.READY}~")):
+        if tag.partition("~")[0] in what:
             take(cloud, base(facts, name).id, tag)
+
+
+def took_over(history):
+    """The switch by which the public's environment came to be that, if nothing was moved or finished since; or None."""
+    last = next((it for it in history if it.end != record.UNDONE), None)
+    return last if last and last.kind == record.SWITCH else None
 
 
 def put(cloud, group, tag):

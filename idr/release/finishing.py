@@ -124,7 +124,7 @@ def _finished(at):
 def _anew(at, switch):
     """Why what has the old one's name isn't the old one, a line at most: it was removed, and is made for a release."""
     old = switch.source
-    its = record.release_of(standing.group_tags(at.facts, old))
+    its = standing.release_of(at.facts, old)
     if its is None or its.began < switch.began:
         return []
     since = f"it's of a release that was begun {its.began}"

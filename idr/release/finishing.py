@@ -78,6 +78,8 @@ def finish(new, confirm, even_if, broken, folders, tell):
             # who is on the old one is told of while there's still a way back; its removal has that lock itself
             with held(ending.old) if base(ending.standing.facts, ending.old) else nullcontext():
                 ending = _unblocked(_look(cloud, new, even_if, folders, tell))
+                if ending.is_over:  # somebody else was faster
+                    return ending
                 standing.forget(cloud, ending.standing.facts, new)
             tell(f"{new} is of no release any more; {ending.old} goes")
             destroying.destroy(ending.old, ending.old, True, broken, folders(ending.old), tell)

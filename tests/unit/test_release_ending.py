@@ -188,6 +188,23 @@ def test_somebody_on_the_old_one_is_told_before_anything_is_changed(switched, mo
     assert switched.facts == before
 
 
+def test_of_two_at_once_the_later_one_does_nothing(switched, monkeypatch):
+    free = lock.held
+
+    def held(cloud, environment, *given, **named):
+        monkeypatch.setattr(lock, "held", free)
+        finish()
+        switched.done = []
+        return free(cloud, environment, *given, **named)
+
+    monkeypatch.setattr(lock, "held", held)
+
+    assert finish().is_over
+
+    assert {it.partition(" ")[0] for it in switched.done} == {"lock"}
+    assert [it.kind for it in record.history(switched.public.what["tags"])] == ["finish", "switch"]
+
+
 def test_a_switch_that_failed_but_could_not_be_undone_is_one(switched):
     public = switched.public
     switched.facts = clouds.changed(switched.facts, public, tags=["idr-production", moved(end=record.FAILED)])

@@ -69,7 +69,7 @@ def check(new, old=None, production=None, set=None, even_if=None, site=None, **k
 
     new:         the environment that is to take over, e.g. ``newidr``
     old:         the one in whose place it's to be; the one that it was made from, or is live, unless given
-    production:  the production address, as you know it, e.g. ``198.51.100.10``: refused where it's another
+    production:  the production address, as you know it, or a name that leads to it: refused where it's another
     set:         the id of the backup set that it was made from, where no record says it
     even_if:     ``writes`` to let it pass although the old one was written to since, which is lost then
     site:        where the operator's directories of both environments are, absolute; ``~/.config/idr`` unless given
@@ -89,7 +89,7 @@ def check(new, old=None, production=None, set=None, even_if=None, site=None, **k
     found = checking.check(
         new,
         old,
-        address=production,
+        address=seat.address_named(production),
         set_=set,
         even_if=_words(even_if),
         folders=_folders(site),

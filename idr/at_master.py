@@ -71,13 +71,14 @@ def executed(said, server, function):
     return said[server]
 
 
-def run(name, folder, words, unit, action, tell):
+def run(name, folder, words, unit, action, tell, again=None):
     """
     What a runner of an environment's master returns that changes something; or the one that goes on already.
 
     unit:    the unit's name
     action:  whose milestones are its progress: ``backup/create``
     tell:    is told one line of progress at a time
+    again:   what is typed here to follow it once more; the runner itself unless given
     """
     with reached(name, folder) as (ssh, proxy):
         report = ssh.do(proxy, "going_on", {"unit": unit})
@@ -87,7 +88,7 @@ def run(name, folder, words, unit, action, tell):
         else:
             tell(f"begins on {proxy.id}, and goes on whatever becomes of this terminal")
             began = ssh.do(proxy, "begin", in_unit(words, unit, action))
-        text = follow(ssh, proxy, began, f"salt-run {' '.join(words)}", tell)
+        text = follow(ssh, proxy, began, again or f"salt-run {' '.join(words)}", tell)
     return returned(text, f"ssh {proxy.id} journalctl -u {unit}")
 
 

@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from functools import partial
 
 from idr import at_master, commits, update
-from idr.analysis.hub import Hub
 from idr.backup import manifest, restoring
 from idr.cloud import applying, inventory, mark, wanted
 from idr.cloud.connection import ERRORS, connect, told
 from idr.cloud.model import Plan
 from idr.errors import IdrError, Refused
+from idr.hub import Hub
 
 UNVERIFIED, AGAIN, DRIFT, HUB = "unverified", restoring.AGAIN, "drift", "hub"
 MAY_BE_SAID = (UNVERIFIED, AGAIN, DRIFT, HUB)
+NOTICE = "The data of the analysis service are being brought up to date."
 USUAL, LONGEST = 15, 24 * 60  # minutes of notice
 
 # What tells one password from another without telling it: both are of random ones, and salted by whoever made them.
@@ -100,7 +101,7 @@ def refresh(asked, broken, folder, tell):
         applied = applying.apply(
             asked.environment, {"sources": coming.set}, broken, {"named": None, "even_if": None}, folder, tell,
             _about(asked, found, coming.set), "refresh the analysis side", asked.typed,
-            pause=partial(hub.drain, asked.minutes, tell),
+            pause=partial(_drain, hub, asked, tell),
         )  # fmt: skip
         failed = applied.updated.deployed.failed if applied.updated and applied.updated.deployed else []
         _has_to_be_well([*failed, *(() if failed else _wrong(asked.environment, found, folder, tell))], asked)
@@ -160,7 +161,19 @@ def _about(asked, found, id_):
 
 def _hub(asked, found, folder):
     servers = [it.name for it in found.servers if it.role == "dockermanager" and HUB not in asked.even_if]
-    return Hub(asked.environment, servers, folder)
+    return Hub(asked.environment, servers, folder, NOTICE)
+
+
+def _drain(hub, asked, tell):
+    """Have the hub drained. An IdrError that says how users are let in again, where they don't go."""
+    try:
+        hub.drain(asked.minutes, tell)
+    except IdrError as error:
+        undrain = f"salt -L {','.join(hub.servers)} jupyterhub.undrain"
+        raise IdrError(
+            f"{error}. Nothing is swapped, and the hub may be drained. To go on: salt-run {asked.typed} apply=True; to "
+            f"let users in again: ssh {asked.environment}-proxy {undrain}"
+        ) from error
 
 
 def _set(asked, seen):

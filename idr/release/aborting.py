@@ -8,7 +8,7 @@ from idr.cloud.connection import ERRORS, connect, told
 from idr.cloud.making import sent
 from idr.cloud.model import Plan
 from idr.errors import IdrError, Refused
-from idr.release import standing
+from idr.release import record, standing
 from idr.release.standing import NO_SET, Standing
 
 
@@ -52,6 +52,7 @@ def abort(new, confirm, broken, folder, tell):
             raise Refused([f"{new} goes with all its data: to have that, confirm={new}"])
         with lock.held(cloud, new, mark.new_run(), "abort a release", broken, f"release.abort {new} confirm={new}"):
             given_up = _unblocked(_look(cloud, new, folder, tell))
+            standing.forget(cloud, given_up.standing.facts, new, (record.READY,))
             _give_back_address(cloud, given_up.standing, tell)
         # its record goes last, and with it what says that it's a release
         destroying.destroy(new, new, True, broken, folder, tell)
@@ -63,6 +64,10 @@ def abort(new, confirm, broken, folder, tell):
 def _look(cloud, new, folder, tell):
     at = standing.look(cloud, new, wanted.public_name_of(new))
     problems = [f"{new} is live, and what is live is never removed: {sign}" for sign in at.live] + at.under_way
+    switch = standing.took_over(at.history)
+    if switch and switch.source == new and at.is_there:
+        after = switch.target
+        problems.append(f"{after} took over from {new}, which goes with that release: salt-run release.finish {after}")
     if at.release is None:
         what = f"remove it: salt-run environment.destroy {new}" if at.is_there else "there's nothing to abort"
         problems.append(f"{new} is of no release: {what}")

@@ -16,9 +16,8 @@ from idr.backup import project as backups
 from idr.backup.project import Project
 from idr.cloud import live, wanted
 from idr.cloud.connection import ERRORS, connect, told
-from idr.cloud.destroying import base
 from idr.errors import IdrError, Refused
-from idr.release import asked, certificate, guards, ports, record, smoke
+from idr.release import asked, certificate, guards, ports, smoke, standing
 
 WRITES = "writes"
 STAMP = "%Y%m%dT%H%M%SZ"  # of a moment, as in the ids of backup sets
@@ -117,8 +116,7 @@ def writes_since(environment, moment, folder):
 
 
 def _meant(project, new, old, address, set_, folders):
-    group = base(project.facts, new)
-    made_of = group and record.release_of(group.what["tags"])
+    made_of = standing.release_of(project.facts, new)
     old = old or (made_of and made_of.source) or guards.live_one(project.facts)
     problems = [
         f"{it}: no such environment in the cloud {project.facts.cloud}: salt-run environment.list"
@@ -132,7 +130,8 @@ def _meant(project, new, old, address, set_, folders):
     if problems:
         raise Refused(problems)
     named = address and str(address)
-    return _Meant(project, new, old, wanted.public_name_of(new), named, set_ or (made_of and made_of.set), folders)
+    known = made_of.set if made_of and made_of.set != standing.NO_SET else None
+    return _Meant(project, new, old, wanted.public_name_of(new), named, set_ or known, folders)
 
 
 def _begun(pool, meant, shown):

@@ -4,11 +4,14 @@ any more.
 """
 
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from idr.cloud import destroying, lock, mark, wanted
 from idr.cloud.connection import ERRORS, connect, told
+from idr.cloud.destroying import base
 from idr.cloud.making import sent
 from idr.cloud.model import Plan
 from idr.door import who
@@ -32,10 +35,8 @@ class Ending:
 
     @property
     def is_over(self):
-        """Whether it was finished before, and nothing is left to be done."""
-        last = next(iter(self.standing.history), None)
-        is_written = last is not None and (last.kind, last.target) == (record.FINISH, self.standing.new)
-        return is_written and self.plan is not None and not self.plan.steps
+        """Whether it was finished before: what has the old one's name by now is another one."""
+        return _finished(self.standing) is not None
 
 
 def plan(new, even_if, folders, tell):
@@ -70,11 +71,16 @@ def finish(new, confirm, even_if, broken, folders, tell):
         if confirm != ending.old:
             raise Refused([f"{ending.old} goes with all its data: to have that, confirm={ending.old}"])
         began = datetime.now(UTC)
-        # as long as it's held nobody goes back to the old one, which needs both
         typed = f"release.finish {new} confirm={confirm}" + (f" even_if={even_if}" if even_if else "")
-        with lock.held(cloud, new, mark.new_run(), "finish a release", broken, typed):
-            ending = _unblocked(_look(cloud, new, even_if, folders, tell))
-            standing.forget(cloud, ending.standing.facts, new)
+        held = partial(lock.held, cloud, run=mark.new_run(), purpose="finish a release", broken=broken, typed=typed)
+        # as long as it's held nobody goes back to the old one, which needs both
+        with held(new):
+            # who is on the old one is told of while there's still a way back; its removal has that lock itself
+            with held(ending.old) if base(ending.standing.facts, ending.old) else nullcontext():
+                ending = _unblocked(_look(cloud, new, even_if, folders, tell))
+                if ending.is_over:  # somebody else was faster
+                    return ending
+                standing.forget(cloud, ending.standing.facts, new)
             tell(f"{new} is of no release any more; {ending.old} goes")
             destroying.destroy(ending.old, ending.old, True, broken, folders(ending.old), tell)
             _write(cloud, new, ending, began)
@@ -85,13 +91,18 @@ def finish(new, confirm, even_if, broken, folders, tell):
 
 def _look(cloud, new, even_if, folders, tell):
     at = standing.look(cloud, new, wanted.public_name_of(new))
+    done = _finished(at)
+    if done:
+        return Ending(at, done.source, None, Plan(done.source, ()), (), at.unknown)
     problems = [] if even_if in (None, EARLY) else [f"even_if: only `{EARLY}` can be said, not {even_if}"]
     problems += [] if at.live else [f"{new} isn't live, so what it replaces stays: salt-run release.status"]
     problems += at.under_way
-    switch = switched(at)
-    if switch is None:
-        problems.append(f"{new}: the last move that is written down is no confirmed switch to it: release.history")
-    if problems or switch is None:
+    switch = standing.took_over(at.history)
+    if switch is None or switch.target != new:
+        problems.append(f"{new}: the last move that is written down is no switch to it: salt-run release.history")
+    else:
+        problems += _anew(at, switch)
+    if problems:
         return Ending(at, switch and switch.source, None, None, tuple(problems), at.unknown)
     old, due = switch.source, _ended(switch) + timedelta(days=wanted.release_keep_days(new))
     try:
@@ -100,17 +111,26 @@ def _look(cloud, new, even_if, folders, tell):
         problems += refusal.problems
         going = None
     ending = Ending(at, old, due, going, tuple(problems), at.unknown)
-    if datetime.now(UTC) >= due or even_if == EARLY or ending.is_over:
+    if datetime.now(UTC) >= due or even_if == EARLY:
         return ending
     kept = f"{old} is kept until {due:%Y-%m-%d %H:%M} UTC, for a way back (release_keep_days)"
     return replace(ending, problems=(f"{kept}. If it's to go all the same: even_if={EARLY}", *problems))
 
 
-def switched(at):
-    """The confirmed switch by which an environment became the public's, if nothing was moved since; or None."""
-    moves = [it for it in at.history if it.kind != record.FINISH and it.end == record.CONFIRMED]
-    last = next(iter(moves), None)
-    return last if last and (last.kind, last.target) == (record.SWITCH, at.new) else None
+def _finished(at):
+    """The last entry of the history where it says that this release is finished, or None."""
+    last = next(iter(at.history), None)
+    return last if last and (last.kind, last.target) == (record.FINISH, at.new) else None
+
+
+def _anew(at, switch):
+    """Why what has the old one's name isn't the old one, a line at most: it was removed, and is made for a release."""
+    old = switch.source
+    its = standing.release_of(at.facts, old)
+    if its is None or its.began < switch.began:
+        return []
+    since = f"it's of a release that was begun {its.began}"
+    return [f"{old} isn't the one from before any more: {since}: salt-run release.status {old}"]
 
 
 def _ended(moved):

@@ -54,7 +54,8 @@ def open_(environment, seen):
     """An environment's site isn't closed for maintenance, and visitors see that."""
     [(proxy, answer)] = seen["site"].items()
     if not isinstance(answer, dict) or "closed" not in answer:
-        return [f"{proxy}: whether the site is closed isn't known: {reason(answer)}: salt {proxy} maintenance.status"]
+        look = f"ssh {proxy} salt {proxy} maintenance.status"
+        return [f"{proxy}: whether the site is closed isn't known: {reason(answer)}: {look}"]
     if answer["closed"]:
         opens = f"ssh {proxy} salt {proxy} maintenance.off"
         return [f"{environment} is closed for maintenance until {answer['until']} ({answer['reason']}): {opens}"]
@@ -219,7 +220,8 @@ def writes(answers, first):
     for id_ in first:
         answer = answers.get(id_)
         if not isinstance(answer, dict) or "rows" not in answer:
-            unknown.append(f"{id_}: what was written isn't known: {reason(answer)}: salt {id_} omero.writes_since …")
+            look = f"ssh {id_} journalctl -u salt-minion"
+            unknown.append(f"{id_}: what was written isn't known: {reason(answer)}: {look}")
             continue
         rows = answer["rows"] if id_ == first[0] else []
         lines += [

@@ -127,7 +127,8 @@ def prepare(asked, broken, folders, tell):
         applied = _apply(asked, coming, broken, folders(asked.new), tell)
         if coming.ready:
             return Prepared(coming.set, applied, None, coming.ready, coming.notes)
-        warmed = warming.warm(asked.new, folders(asked.new), coming.warm, tell)
+        again = f"salt-run {asked.typed} apply=True"
+        warmed = warming.warm(asked.new, folders(asked.new), coming.warm, again, tell)
         return Prepared(coming.set, applied, warmed, _ready(cloud, asked, broken), coming.notes)
     except ERRORS as error:
         raise IdrError(told(error)) from error

@@ -3,15 +3,18 @@
 import ipaddress
 from dataclasses import dataclass
 
+from idr import table
 from idr.cloud import live, wanted
 from idr.cloud.connection import connect
 from idr.cloud.model import PRODUCTION_TAG
 from idr.door import who
 from idr.errors import IdrError, Refused
-from idr.release import checking, draining, moves, record, seen, smoke, switching
+from idr.hub import Hub
+from idr.release import checking, moves, record, seen, smoke, switching
 
 ANSWER = 5  # seconds for one question of whether there's an answer
 FAILING = "failing"
+NOTICE = "This service moves to new servers."  # for Jupyter's users
 
 
 @dataclass(frozen=True)
@@ -145,11 +148,18 @@ def _means(move, minutes, folders, tell):
         fresh=lambda: connect(cloud),
         smoke=_smoke(folders),
         answers=lambda address: smoke.answers(public_name, address, ANSWER),
-        drain=lambda environment: draining.drain(environment, folders(environment), minutes, tell),
-        undrain=lambda environment: draining.undrain(environment, folders(environment), tell),
+        drain=lambda environment: _hub(environment, folders).drain(minutes, tell),
+        # whosever: what has taken over may be the clone of one that was drained
+        undrain=lambda environment: _hub(environment, folders).undrain(tell, whosever=True),
         tell=tell,
         tag=PRODUCTION_TAG,
     )
+
+
+def _hub(environment, folders):
+    found, _ = table.of_operator(environment, folders(environment))
+    servers = [it.id for it in found.servers.values() if it.role == "dockermanager"]
+    return Hub(environment, servers, folders(environment), NOTICE)
 
 
 def _smoke(folders):

@@ -56,7 +56,7 @@ def of(facts, new, public_name):
     tags = [tag for address in public(facts) for tag in address.what["tags"]]
     signs, unknown = live.signs(facts, new, public_name)
     return Standing(
-        facts, new, _release(group_tags(facts, new)), tuple(signs), tuple(unknown), record.moving(tags),
+        facts, new, release_of(facts, new), tuple(signs), tuple(unknown), record.moving(tags),
         tuple(record.history(tags)),
     )  # fmt: skip
 
@@ -72,8 +72,9 @@ def group_tags(facts, name):
     return tuple(group.what["tags"] or ()) if group else ()
 
 
-def _release(tags):
-    """What these tags tell: of two, one is left of when its set wasn't known."""
+def release_of(facts, name):
+    """The release that an environment is of, or None. Of two, one is left of when its set wasn't known."""
+    tags = group_tags(facts, name)
     found = [release for tag in tags if (release := record.release_of([tag]))]
     chosen = next((it for it in found if it.set != NO_SET), next(iter(found), None))
     ready = record.release_of([record.release_tag(chosen), *tags]).ready if chosen else None
@@ -89,11 +90,17 @@ def write(cloud, facts, name, release):
             take(cloud, group, tag)
 
 
-def forget(cloud, facts, name):
-    """Take off an environment's base group that it's of a release, and that it's ready."""
+def forget(cloud, facts, name, what=(record.READY, record.RELEASE)):
+    """Take off an environment's base group that it's ready, and that it's of a release; or what of these is given."""
     for tag in group_tags(facts, name):
-        if tag.startswith((f"{record.RELEASE}~", f"{record.READY}~")):
+        if tag.partition("~")[0] in what:
             take(cloud, base(facts, name).id, tag)
+
+
+def took_over(history):
+    """The switch by which the public's environment came to be that, if nothing was moved or finished since; or None."""
+    last = next((it for it in history if it.end != record.UNDONE), None)
+    return last if last and last.kind == record.SWITCH else None
 
 
 def put(cloud, group, tag):

@@ -2,6 +2,7 @@
 
 from idr.cloud import lock
 from idr.release import record
+from idr.release.standing import took_over
 from idr.release.switching import new_of
 
 
@@ -118,7 +119,8 @@ def _state(now, move, new, release):
         way = f", on its way back to {move.source}" if move.is_undone else ""
         return f"{move.kind} from {move.source} to {move.target} under way{way}"
     if release is None:
-        return "none is under way"
+        switch = _unfinished(now)
+        return f"{switch.target} took over from {switch.source}, which goes" if switch else "none is under way"
     if now.holder(now.public) == new:
         at = next((it.began for it in now.history if it.target == new and it.end != record.UNDONE), None)
         return f"{new} took over from {release.source}" + (f", {_told(at)}" if at else "")
@@ -140,6 +142,8 @@ def _next(now, move, new, release, should, held):
         return command, notes
     if live is None:
         return f"salt-run environment.apply {should or '<env>'} address={public.ip} apply=True", []
+    if release is None and _unfinished(now):
+        return f"salt-run release.finish {live}", ["its finish was begun: there's no way back any more"]
     if release is None:
         name = new if new and new != live else "<new>"
         return f"salt-run release.prepare {name} from={live}", []
@@ -150,6 +154,13 @@ def _next(now, move, new, release, should, held):
     if release.ready:
         return f"salt-run release.switch {new} production={public.ip}", []
     return f"salt-run release.prepare {new} from={release.source} apply=True", []
+
+
+def _unfinished(now):
+    """The switch whose finish was cut off: the record of its release is gone, and the old one isn't; or None."""
+    switch, live = took_over(now.history), now.holder(now.public)
+    is_one = switch and switch.target == live and switch.source in now.records and not now.release(live)
+    return switch if is_one else None
 
 
 def _others(now, new):

@@ -107,6 +107,10 @@ def test_a_master_that_stays_away_is_given_up_and_the_way_back_told(there, monke
     with pytest.raises(IdrError, match="goes on without you.*salt-run backup.create idr apply=True"):
         run([])
 
+    there(("going_on", None), ("begin", BEGAN), *[lost] * 9)
+    with pytest.raises(IdrError, match="To follow it again: salt-run release.prepare newidr from=idr apply=True"):
+        at_master.run("idr", "/f", WORDS, "u", "a/b", print, "salt-run release.prepare newidr from=idr apply=True")
+
 
 def test_what_only_looks_is_answered_at_once(there):
     link = there(("answer", json.dumps(TAKEN)))

@@ -12,9 +12,10 @@ from idr.backup.model import CRASH
 from idr.cloud import planning
 from idr.cloud.model import PRODUCTION_TAG
 from idr.errors import IdrError, Refused
-from idr.release import checking, record
+from idr.release import checking, record, seat
 from idr.release.expectations import Count, Expectations
 from idr.release.smoke import Answer
+from idr.release.standing import NO_SET
 from tests import clouds
 from tests.backups import backup_set, things
 from tests.runners import loaded
@@ -440,6 +441,16 @@ def test_that_writes_may_be_lost_doesnt_say_that_nobody_looks(world):
     assert line.startswith("idr: its master has no release.writes yet")
 
 
+def test_a_release_whose_set_is_yet_to_be_taken_is_to_be_prepared_first(world):
+    group = clouds.find(world.facts, "group", "newidr")
+    begun = record.release_tag(record.Release("idr", NO_SET, COMMIT[:12], "20261125T050000Z"))
+    world.facts = clouds.changed(world.facts, group, tags=[begun])
+
+    [line] = check().problems
+
+    assert line.startswith("newidr: no record says of which set of idr it was made: salt-run release.prepare newidr ")
+
+
 def test_a_set_whose_snapshots_are_gone_still_says_when_it_was_taken(world):
     world.sets = [backup_set(NOW - timedelta(hours=1))]
 
@@ -488,6 +499,12 @@ def test_typed_it_tells_every_line_and_ends_with_one(runner, world):
     told = answer["data"]
     assert (told["result"], told["comment"], told["retcode"]) == (False, "newidr may not take over", 1)
     assert [line[:4].strip() for line in told["lines"]].count("NO") == 2 == len(told["problems"])
+
+
+def test_the_production_address_may_be_named_as_for_a_switch(runner, monkeypatch):
+    monkeypatch.setattr(seat.live, "addresses_of", lambda name: {"198.51.100.10"})
+
+    assert runner.check("newidr", production="idr.example.org")["data"]["result"] is True
 
 
 def test_typed_on_a_master_it_says_where_it_belongs(runner):

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from idr.cloud import destroying
+from idr.cloud import destroying, lock
 from idr.cloud.making import Outcome
 from idr.errors import Refused
 from idr.release import aborting, finishing, preparing, record, standing
@@ -39,6 +39,12 @@ def switched(world):
     world.tell_public(moved())
     world.done = []
     return world
+
+
+def release_of(new, old, world):
+    """Another release, prepared to its end."""
+    world.taken = [SOON + timedelta(days=1)]
+    preparing.prepare(preparing.Prepare(new, old), None, folders, lambda line: None)
 
 
 def finish(confirm="idr", even_if=None):
@@ -101,14 +107,14 @@ def test_the_old_one_is_kept_for_its_time_unless_that_is_said(switched):
 def test_only_after_a_switch_that_was_the_last_move(switched, last):
     switched.tell_public(last)
 
-    assert why_not() == ["newidr: the last move that is written down is no confirmed switch to it: release.history"]
+    assert why_not() == ["newidr: the last move that is written down is no switch to it: salt-run release.history"]
 
 
 def test_a_switch_that_was_undone_is_none(switched):
     public = switched.public
     switched.facts = clouds.changed(switched.facts, public, tags=["idr-production", moved(end=record.UNDONE)])
 
-    assert "no confirmed switch" in why_not()[0]
+    assert "is no switch to it" in why_not()[0]
 
 
 def test_what_is_not_live_replaces_nothing_and_a_move_is_waited_for(switched):
@@ -142,6 +148,70 @@ def test_a_removal_that_failed_is_gone_on_with(switched, monkeypatch):
 
     assert environments(switched) == {"newidr"}
     assert record.history(switched.public.what["tags"])[0].kind == "finish"
+
+
+def test_the_name_of_the_old_one_may_be_a_new_ones_by_now(switched):
+    finish()
+    release_of("idr", "newidr", switched)
+    switched.done = []
+
+    assert finishing.plan("newidr", None, folders, print).is_over
+    assert finish().is_over and environments(switched) == {"idr", "newidr"} and switched.done == []
+
+
+def test_an_old_one_that_was_removed_and_is_prepared_anew_stays(switched):
+    destroying.destroy("idr", "idr", True, None, folders("idr"), print)
+    release_of("idr", "newidr", switched)
+    began = record.release_of(switched.tags("idr")).began
+
+    assert why_not("early") == [
+        f"idr isn't the one from before any more: it's of a release that was begun {began}: salt-run release.status idr"
+    ]
+    assert environments(switched) == {"idr", "newidr"}
+
+
+def test_somebody_on_the_old_one_is_told_before_anything_is_changed(switched, monkeypatch):
+    free = lock.held
+
+    def held(cloud, environment, *given, **named):
+        if environment == "idr":
+            raise Refused([named["typed"]])
+        return free(cloud, environment, *given, **named)
+
+    monkeypatch.setattr(lock, "held", held)
+    before = switched.facts
+
+    with pytest.raises(Refused) as refused:
+        finish()
+
+    assert refused.value.problems == ["release.finish newidr confirm=idr"]
+    assert switched.facts == before
+
+
+def test_of_two_at_once_the_later_one_does_nothing(switched, monkeypatch):
+    free = lock.held
+
+    def held(cloud, environment, *given, **named):
+        monkeypatch.setattr(lock, "held", free)
+        finish()
+        switched.done = []
+        return free(cloud, environment, *given, **named)
+
+    monkeypatch.setattr(lock, "held", held)
+
+    assert finish().is_over
+
+    assert {it.partition(" ")[0] for it in switched.done} == {"lock"}
+    assert [it.kind for it in record.history(switched.public.what["tags"])] == ["finish", "switch"]
+
+
+def test_a_switch_that_failed_but_could_not_be_undone_is_one(switched):
+    public = switched.public
+    switched.facts = clouds.changed(switched.facts, public, tags=["idr-production", moved(end=record.FAILED)])
+
+    finish()
+
+    assert environments(switched) == {"newidr"}
 
 
 # --- abort ------------------------------------------------------------------------------------------------------------
@@ -186,6 +256,31 @@ def test_wherever_preparing_was_cut_off_aborting_leaves_nothing_but_the_set(monk
             assert ids(world.facts) == ids(before), number
             free = [it for it in world.facts.all("address") if it.name == SPARE]
             assert [(it.what["port_id"], it.what["description"]) for it in free] == ([(None, "")] if spare else [])
+
+
+def test_what_is_half_gone_is_not_ready(world, monkeypatch):
+    prepare()
+    with monkeypatch.context() as failing:
+        failing.setattr(destroying, "carry_out", lambda *_, **__: Outcome([], [("a step", "HTTP 500")]))
+        with pytest.raises(Refused):
+            abort()
+
+    at = standing.of(world.facts, "newidr", "idr.example.org")
+    assert at.release and not at.release.ready  # or what is half gone would be switched to next
+
+    abort()
+    assert environments(world) == {"idr"}
+
+
+def test_what_another_one_took_over_from_is_its_way_back_and_no_release_to_be_given_up(switched):
+    switched.spare()
+    release_of("third", "newidr", switched)
+    switched.switch("newidr", "third")
+    switched.tell_public(moved(source="newidr", target="third", days=1))
+
+    assert why_not_abort() == [
+        "third took over from newidr, which goes with that release: salt-run release.finish third"
+    ]
 
 
 def test_the_set_stays_and_that_is_told(world):

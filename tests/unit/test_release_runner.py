@@ -34,8 +34,13 @@ def project(monkeypatch):
     monkeypatch.setattr(seat.checking, "writes_since", lambda *_: (["3 annotations, by ada"], []))
     monkeypatch.setattr(seat.smoke, "problems", lambda name, address, expected: means.smoke(expected, address))
     monkeypatch.setattr(seat.smoke, "answers", lambda name, address, seconds: means.answers(address))
-    monkeypatch.setattr(seat.draining, "drain", lambda name, *_: means.drain(name))
-    monkeypatch.setattr(seat.draining, "undrain", lambda name, *_: means.undrain(name))
+    monkeypatch.setattr(
+        seat,
+        "_hub",
+        lambda name, folders: SimpleNamespace(
+            drain=lambda minutes, tell: means.drain(name), undrain=lambda tell, whosever: means.undrain(name)
+        ),
+    )
     return project
 
 

@@ -81,6 +81,19 @@ def test_one_that_was_undone_or_went_back_is_ready_again(project):
         assert found["problems"] == [] and found["next"].startswith("salt-run release.switch newidr ")
 
 
+def test_one_whose_finish_was_cut_off_is_to_be_finished(project):
+    move_all(project)
+    end(project, "switch", "idr", "newidr")
+    project.group("newidr").tags = ["idr-released"]  # there's no way back any more, and the old one is still there
+
+    found = stands(project)
+
+    assert found["next"] == "salt-run release.finish newidr"
+    assert found["state"] == "newidr took over from idr, which goes"
+    end(project, "finish", "idr", "newidr", began="20261209T050000Z")
+    assert stands(project)["next"] == "salt-run release.prepare <new> from=newidr"
+
+
 @pytest.mark.parametrize("steps", range(6))
 @pytest.mark.parametrize("undone", [False, True])
 def test_wherever_one_was_cut_off_it_says_where_all_should_be_and_how_it_gets_there(project, steps, undone):

@@ -8,6 +8,7 @@ from idr import at_master
 from idr.errors import IdrError, Refused
 from idr.release import warming
 
+AGAIN = "salt-run release.prepare newidr from=idr apply=True"
 DONE = {"urls": 3, "refreshed": 3, "failed": {}, "left": 0, "stopped": None, "seconds": 1.0}
 
 
@@ -18,14 +19,14 @@ def proxy(monkeypatch):
 
     def make(done):
         monkeypatch.setattr(at_master, "answer", lambda *given: asked.append(given[2]) or {"newidr-proxy": {"urls": 3}})
-        monkeypatch.setattr(at_master, "run", lambda *given: asked.append(given[2:5]) or done)
+        monkeypatch.setattr(at_master, "run", lambda *given: asked.append(given[2:]) or done)
         return asked
 
     return make
 
 
 def warm():
-    return warming.warm("newidr", "/folder", ("^/static/", "^/mapr/"), lambda line: None)
+    return warming.warm("newidr", "/folder", ("^/static/", "^/mapr/"), AGAIN, print)
 
 
 def test_what_the_expressions_find_is_fetched_anew_in_a_unit_of_the_master(proxy):
@@ -33,7 +34,8 @@ def test_what_the_expressions_find_is_fetched_anew_in_a_unit_of_the_master(proxy
 
     assert warm() == DONE
 
-    keys, (words, unit, action) = asked
+    keys, (words, unit, action, _, again) = asked
+    assert again == AGAIN  # no runner of this master's, typed where there is none
     assert keys[:3] == ["salt.execute", "newidr-proxy", "nginx_cache.keys"]
     assert json.loads(keys[3].removeprefix("kwarg=")) == {
         "regexes": ["^/static/", "^/mapr/"], "file": "/var/lib/idr/warm.urls",

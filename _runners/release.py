@@ -62,7 +62,7 @@ def prepare(new, apply=False, set=None, commit=None, even_if=None, break_lock=No
 
 
 @door
-def check(new, old=None, production=None, set=None, even_if=None, site=None, **kwargs):
+def check(new, old=None, production=None, set=None, even_if=None, site=None, plain=False, **kwargs):
     """
     Find everything that keeps an environment from becoming the public's: every guard, all at once, each with what to
     do about it.
@@ -73,6 +73,7 @@ def check(new, old=None, production=None, set=None, even_if=None, site=None, **k
     set:         the id of the backup set that it was made from, where no record says it
     even_if:     ``writes`` to let it pass although the old one was written to since, which is lost then
     site:        where the operator's directories of both environments are, absolute; ``~/.config/idr`` unless given
+    plain:       True to return the answer alone, without how it's shown: an orchestration takes that for a failure
 
     From a checkout with ``clouds.yaml`` and SSH. Changes nothing; the exit code is 1 with every problem. Ports are
     tried, and pages asked, from here through the new one's own address, under the public name. What's expected of the
@@ -110,7 +111,7 @@ def check(new, old=None, production=None, set=None, even_if=None, site=None, **k
     if found.problems:
         told["retcode"] = 1  # of the shell; that of an orchestration is in the context
         __context__["retcode"] = 1
-    return {"data": told, "outputter": "environment"}
+    return told if plain else {"data": told, "outputter": "environment"}
 
 
 @door
@@ -239,12 +240,13 @@ def resume(new, back=False, apply=False, limit=300, bake=60, break_lock=None, he
 
 
 @door
-def status(new=None, **kwargs):
+def status(new=None, plain=False, **kwargs):
     """
     Tell where a release stands: where each address is and where it should be, what is under way, who has a lock, and
     the one command to type next. Without a release: who is live.
 
-    new:  the new environment of the release; the one that is under way, or else the newest, unless given
+    new:    the new environment of the release; the one that is under way, or else the newest, unless given
+    plain:  as for ``release.check``
 
     From any machine with credentials; it asks Neutron alone. The exit code is 1 where something isn't where it should
     be. As data with ``--out=json``.
@@ -260,7 +262,7 @@ def status(new=None, **kwargs):
     if stands["problems"]:
         stands["retcode"] = 1  # of the shell; that of an orchestration is in the context
         __context__["retcode"] = 1
-    return {"data": stands, "outputter": "release"}
+    return stands if plain else {"data": stands, "outputter": "release"}
 
 
 @door

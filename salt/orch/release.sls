@@ -31,6 +31,7 @@
   salt.runner:
     - name: release.check
     - new: {{ new }}
+    - plain: True
     {{- given('check', ['production', 'site']) }}
     - require:
       - salt: {{ new }} is made beside {{ old }} and ready
@@ -48,5 +49,6 @@ Nothing is left under way:
   salt.runner:
     - name: release.status
     - new: {{ new }}
+    - plain: True
     - require:
       - salt: {{ new }} has the public's address, and the switch is confirmed

@@ -159,13 +159,14 @@ def switch(
     typed = _typed("switch", new, given)
     tell = milestones(__opts__, "release/switch")
     if not apply:
-        coming = seat.coming_switch(new, meant, allowed, _folders(site), tell)
-        return _coming(coming, _typed("switch", new, given | {"production": coming.now.public.ip}))
+        coming = seat.coming_switch(new, meant, allowed, break_lock, _folders(site), tell)
+        named = {"production": coming.now.public.ip, "break_lock": break_lock}
+        return _coming(coming, _typed("switch", new, given | named))
     if meant is None:
         raise Refused(["production: say which address is the public's, as you mean it: production=198.51.100.10"])
     if not here:
         return detached.run(new, _deed(typed, break_lock), tell)
-    coming = seat.coming_switch(new, meant, allowed, _folders(site), tell)
+    coming = seat.coming_switch(new, meant, allowed, break_lock, _folders(site), tell)
     return _done(seat.begin(coming, limits, drain, allowed, break_lock, typed, _folders(site), tell))
 
 

@@ -52,12 +52,13 @@ def address_named(production):
     return found[0]
 
 
-def coming_switch(new, production, even_if, folders, tell):
+def coming_switch(new, production, even_if, broken, folders, tell):
     """
     The switch to an environment as it would be done, with what every guard says.
 
     production:  the public's address as the caller means it
     even_if:     guards that are known not to pass, by what they protect
+    broken:      the holder of locks that are to be broken, or None
     folders:     ``folders(name)``: an environment's site directory
 
     Refused where it's no switch at all.
@@ -65,7 +66,8 @@ def coming_switch(new, production, even_if, folders, tell):
     now = look(new)
     move = switching.of_switch(now, new, production, who())
     others = tuple(it for it in even_if if it != switching.UNDRAINED)
-    checked = checking.check(new, move.source, address=now.public.ip, even_if=others, folders=folders, tell=tell)
+    named = {"address": now.public.ip, "even_if": others, "broken": broken}
+    checked = checking.check(new, move.source, **named, folders=folders, tell=tell)
     steps = tuple(str(step) for step in moves.left(now, move))
     return Coming(
         now, move, steps, tuple(checked.passed), tuple(checked.problems), tuple(checked.writes), checked.commit

@@ -23,7 +23,7 @@ def project(monkeypatch):
     project.problems, project.asked, means = (), [], project.means()
 
     def check(new, old, **given):
-        project.asked.append((new, old, given["address"], given["even_if"]))
+        project.asked.append((new, old, given["address"], given["even_if"], given["broken"]))
         return SimpleNamespace(passed=PASSED, problems=project.problems, writes=(), commit="0a1b2c3d4e5f" * 3)
 
     monkeypatch.setattr(seat, "connect", lambda name: project.cloud)
@@ -57,7 +57,7 @@ def test_the_plan_shows_before_and_after_and_what_every_guard_says(runner, proje
     assert plan["passed"] == list(PASSED)
     typed = f"salt-run release.switch newidr production={PUBLIC} even_if=writes,undrained apply=True"
     assert plan["comment"].endswith(typed)
-    assert project.asked == [("newidr", "idr", PUBLIC, ("writes",))]  # the other is no guard of a check's
+    assert project.asked == [("newidr", "idr", PUBLIC, ("writes",), None)]  # the other is no guard of a check's
     shown = outputter("release").output(plan).splitlines()
     assert f"public address {PUBLIC}: idr-proxy-idr -> newidr-proxy-newidr" in shown and "  ok  " + PASSED[0] in shown
 
@@ -118,6 +118,14 @@ def test_it_needs_a_fresh_pass(runner, project):
     assert plan["retcode"] == 1 and f"BLOCKED: {project.problems[0]}" in plan["lines"]
     answer = runner.switch("newidr", production=PUBLIC, apply=True, here=True)
     assert answer["problems"] == list(project.problems) and project.now() == before
+
+
+def test_whose_lock_is_to_be_broken_keeps_no_guard_from_passing(runner, project):
+    plan = runner.switch("newidr", break_lock="ada@desk:4711")["data"]
+    assert plan["comment"].endswith(f"production={PUBLIC} break_lock=ada@desk:4711 apply=True")
+    project.group("idr").description += "; held by ada@desk:4711 since 2026-11-24T05:00:00.000Z to switch"
+    answer = runner.switch("newidr", production=PUBLIC, apply=True, here=True, break_lock="ada@desk:4711")
+    assert answer["result"] is True and [it[-1] for it in project.asked] == ["ada@desk:4711"] * 2
 
 
 def test_one_that_is_undone_is_no_success_and_says_why(runner, project):

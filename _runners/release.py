@@ -183,7 +183,8 @@ def rollback(
               with a comma between
 
     All others as for ``release.switch``. Without ``apply=True`` the plan is returned: the one before is looked at
-    through its own address, and what was written to this one since it took over is told, which is lost.
+    through its own address, and what was written to this one since it took over is told, which is lost. That may take
+    a quarter of an hour; ``apply=True`` doesn't wait for it.
 
     CLI Example:
 
@@ -199,7 +200,7 @@ def rollback(
     tell = milestones(__opts__, "release/rollback")
     if apply and not here:
         return detached.run(new, _deed(typed, break_lock), tell)
-    coming = seat.coming_rollback(new, allowed, _folders(site), tell)
+    coming = seat.coming_rollback(new, allowed, not apply, _folders(site), tell)
     if not apply:
         return _coming(coming, typed)
     for line in coming.lost:

@@ -74,12 +74,14 @@ def coming_switch(new, production, even_if, broken, folders, tell):
     )
 
 
-def coming_rollback(new, even_if, folders, tell):
+def coming_rollback(new, even_if, is_plan, folders, tell):
     """
     The way back from an environment as it would be done: what the one before shows through the spare address, and what
     was written to this one since it took over, which is lost.
 
     even_if:  ``failing`` where it's known that the one before isn't as it should be
+    is_plan:  whether what is lost is looked for, which may take a quarter of an hour: nobody waits for that who goes
+              back, and is told what looks for it
     """
     now = look(new)
     move = switching.of_rollback(now, new, who())
@@ -89,7 +91,7 @@ def coming_rollback(new, even_if, folders, tell):
     allowed = FAILING in even_if
     problems = () if allowed or not wrong else (*wrong, f"to go back all the same: even_if={FAILING}")
     steps = tuple(str(step) for step in moves.left(now, move))
-    lost = tuple(_lost(now, move, folders))
+    lost = tuple(_lost(now, move, is_plan, folders))
     return Coming(now, move, steps, tuple(passed + (wrong if allowed else [])), problems, lost)
 
 
@@ -162,10 +164,13 @@ def _smoke(folders):
     return look
 
 
-def _lost(now, move, folders):
-    """What was written to an environment since it took over, a line each, as far as it can be known."""
+def _lost(now, move, is_looked_for, folders):
+    """What was written to an environment since it took over, a line each, as far as it can be known; or what tells."""
     switch = next((it for it in now.history if (it.kind, it.target) == (record.SWITCH, move.source)), None)
     since = record.when(switch.began if switch else now.release(move.source).began)
+    if not is_looked_for:
+        how = f"salt-run release.writes {move.source} since={record.moment(since)}"
+        return [f"what was written to {move.source} since {since:%Y-%m-%d %H:%M} UTC: {how}"]
     try:
         lines, unknown = checking.writes_since(move.source, since, folders(move.source))
     except IdrError as error:

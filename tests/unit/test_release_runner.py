@@ -150,6 +150,15 @@ def test_the_way_back_is_looked_at_first_and_says_what_is_lost(runner, project):
     ]
 
 
+def test_whoever_goes_back_does_not_wait_for_what_is_lost(runner, project, monkeypatch, capsys):
+    runner.switch("newidr", production=PUBLIC, apply=True, here=True)
+    monkeypatch.setattr(seat.checking, "writes_since", None)
+    assert runner.rollback("newidr", apply=True, here=True)["result"] is True
+    [_, switched] = project.now().history
+    told = f"lost by going back: what was written to newidr since {record.when(switched.began):%Y-%m-%d %H:%M} UTC: "
+    assert f"{told}salt-run release.writes newidr since={switched.began}\n" in capsys.readouterr().err
+
+
 def test_what_was_cut_off_is_ended_or_undone(runner, project, monkeypatch):
     assert "nothing is under way" in runner.resume("newidr")["problems"][0]
     move = record.Move(record.SWITCH, "idr", "newidr", SPARE, "20261124T050000Z", "ada@desk")

@@ -63,7 +63,8 @@ def left(now, move):
     now:   what Neutron says, as ``seen.look`` has it
     move:  the ``record.Move``
 
-    Refused, with all reasons, where something is in the way that this move didn't put there.
+    Refused, with all reasons, where something is in the way that this move didn't put there. A spare address that was
+    given away meanwhile isn't: whose the public's is counts more.
     """
     _unblocked(now, move)
     source, target = now.proxy(move.source), now.proxy(move.target)
@@ -95,8 +96,6 @@ def _unblocked(now, move):
     problems = []
     if target is None:
         problems.append(f"{move.target} has no port of a proxy that the address could be on")
-    if move.spare and spare is None and source:
-        problems.append(f"{move.spare}, the spare address, isn't this project's any more")
     for port in filter(None, (source, target)):
         problems += [
             f"{port.name} holds {it.ip} too, which isn't of this move: openstack floating ip unset --port {it.ip}"

@@ -141,7 +141,8 @@ def moving(tags):
     for it in said:
         spare = None if it["spare"] == "none" else it["spare"]
         move = Move(it["kind"], it["from"], it["to"], spare, it["began"], it["who"])
-        return replace(move, is_undone=back_tag(move) in tags)
+        is_written = any((it.kind, it.began, it.end) == (move.kind, move.began, UNDONE) for it in history(tags))
+        return replace(move, is_undone=back_tag(move) in tags or is_written)
     return None
 
 

@@ -103,7 +103,7 @@ def _addresses(now, should, ends):
         known = now.named(now.moving.spare) if now.moving else None
         found += [_address(now, "spare", it, other) for it in has or filter(None, [known])]
         if not has:
-            problems.append(f"{other.name} has no address")
+            problems.append(f"{other.name} has no address: salt-run environment.apply {name} apply=True gives it one")
     return found, problems
 
 

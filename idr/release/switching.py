@@ -235,8 +235,9 @@ def go_on(means, move, limits, checks=None, commit=None):
     now = moves.again(lambda: seen.look(means.fresh(), means.tag), time.monotonic() + PATIENCE, "looking")
     means.allowed(now)
     entry = next((it for it in now.history if (it.kind, it.began) == (move.kind, move.began)), None)
-    if entry and not moves.left(now, move.back if entry.end == record.UNDONE else move):
-        notes = _undrained(means, move.source if entry.end == record.UNDONE else move.target)
+    is_meant = entry and (entry.end == record.UNDONE) == move.is_undone  # it may be wanted back since that was written
+    if is_meant and not moves.left(now, move.back if move.is_undone else move):
+        notes = _undrained(means, move.source if move.is_undone else move.target)
         _end(means, move, entry)
         return Done(entry, (), tuple(notes))
     if move.is_undone:
@@ -247,7 +248,7 @@ def go_on(means, move, limits, checks=None, commit=None):
     except lock.Lost:
         raise
     except (IdrError, *ERRORS) as error:
-        why = getattr(error, "problems", None) or [_line(error)]
+        why = _lines(error)
     if why and _is_better_back(means, move):
         return undo(means, move, why, limits, checks, watch, began)
     end = record.FAILED if why else record.CONFIRMED
@@ -276,13 +277,13 @@ def undo(means, move, why, limits, checks=None, watch=None, began=None):
         watch = watch or Watch(lambda: means.answers(public.ip))
         with watch.going_on():
             moves.carry_out(means.fresh, move.back, until, means.tell, means.tag, means.allowed)
-            problems = _looked_at(means, move.source, public.ip, until)
+            problems = _looked_at_once_back(means, move.source, public.ip, until)
     except lock.Lost:
         raise
     except (IdrError, *ERRORS) as error:
         how = f"salt-run release.resume {new_of(move)} back=True apply=True"
-        more = getattr(error, "problems", None) or [_line(error)]
-        raise Refused([*why, *(f"going back: {line}" for line in more), f"to go on with it: {how}"], STOPPED) from error
+        more = [f"going back: {line}" for line in _lines(error)]
+        raise Refused([*why, *more, f"to go on with it: {how}"], STOPPED) from error
     moved = _moved(move, record.UNDONE, watch, began, checks, None)
     notes = _undrained(means, move.source)
     _end(means, move, moved)
@@ -312,6 +313,14 @@ def _looked_at(means, environment, ip, until):
         means.tell(f"once more in {BETWEEN} s: {problems[0]}")
         time.sleep(BETWEEN)
     return problems
+
+
+def _looked_at_once_back(means, environment, ip, until):
+    """The same of one that has its place again, and keeps it: what can't be looked at is told, and is no failure."""
+    try:
+        return _looked_at(means, environment, ip, until)
+    except (IdrError, *ERRORS) as error:
+        return [f"it can't be looked at: {line}" for line in _lines(error)]
 
 
 def _watched(move, ip, bake, watch):
@@ -383,6 +392,10 @@ def _undrained(means, environment):
     except (IdrError, *ERRORS) as error:
         return [f"{environment}: users may still be kept from having servers: {_line(error)}"]
     return []
+
+
+def _lines(error):
+    return getattr(error, "problems", None) or [_line(error)]
 
 
 def _line(error):

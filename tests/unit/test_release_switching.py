@@ -6,7 +6,7 @@ import pytest
 
 from idr.cloud import lock
 from idr.errors import IdrError, Refused
-from idr.release import record, switching
+from idr.release import record, status, switching
 from tests.neutron import Killed
 from tests.releases import BEGAN, PUBLIC, SPARE, Project, quickly
 
@@ -200,6 +200,68 @@ def test_what_cannot_be_written_down_is_told_with_how_to_go_on(project, monkeypa
     project.neutron.spoiled = {}
     resume(project, broken=project.now().records["idr"].holders[0].holder)
     assert is_at_rest(project) == AT_NEW and [it.end for it in project.now().history] == ["confirmed"]
+
+
+def test_one_that_is_back_but_for_its_last_tag_is_told_as_back_and_ends_as_that(project, monkeypatch):
+    project.broken.add("newidr")
+    whole = record.take
+
+    def dies(cloud, of, id_, tag):
+        if tag.startswith("idr-moving"):
+            raise Killed
+        whole(cloud, of, id_, tag)
+
+    monkeypatch.setattr(record, "take", dies)
+    with pytest.raises(Killed):
+        switch(project)
+    monkeypatch.setattr(record, "take", whole)
+    stands = status.of(project.now())
+    assert stands["state"].endswith("on its way back to idr")
+    assert all(it["right"] for it in stands["addresses"]), stands["addresses"]
+
+    resume(project)
+    assert is_at_rest(project) == AT_OLD and [it.end for it in project.now().history] == ["undone"]
+
+
+def test_one_that_was_confirmed_and_is_to_go_back_goes_back_though_it_dies_at_once(project, monkeypatch):
+    whole = switching._end
+
+    def written_only(means, move, moved):
+        record.say_moved(project.cloud, project.public, project.now().public.tags, moved)
+
+    monkeypatch.setattr(switching, "_end", written_only)
+    switch(project)
+    monkeypatch.setattr(switching, "_end", whole)
+    project.address(PUBLIC).tags.append(record.back_tag(project.now().moving))
+
+    resume(project)
+    assert is_at_rest(project) == AT_OLD and [it.end for it in project.now().history] == ["undone"]
+
+
+def test_an_old_one_that_cannot_be_looked_at_is_back_all_the_same(project, monkeypatch):
+    project.broken.add("newidr")
+    means = project.means()
+
+    def smoke(environment, ip):
+        if environment == "idr":
+            raise Refused(["release_ca: has to be another"])
+        return means.smoke(environment, ip)
+
+    monkeypatch.setattr(project, "means", lambda: switching.replace(means, smoke=smoke))
+    done = switch(project)
+    assert is_at_rest(project) == AT_OLD and done.moved.end == "undone"
+    assert done.why[-1] == f"idr has {PUBLIC} again, and: it can't be looked at: release_ca: has to be another"
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_a_spare_address_that_was_given_away_meanwhile_keeps_nobody_from_an_end(project, back):
+    project.address(PUBLIC).tags.append(record.moving_tag(MOVE))
+    del project.neutron.addresses[project.spare]
+
+    resume(project, back)
+    now = project.now()
+    assert (now.holder(now.public), now.moving) == ("idr" if back else "newidr", None)
+    assert f"{'newidr' if back else 'idr'}" in status.of(now)["problems"][0]
 
 
 REFUSED = {

@@ -211,18 +211,21 @@ def begin(means, move, limits, checks=None, commit=None, even_if=()):
     Refused, with nothing changed, where Jupyter's users can't be drained. Everything else that fails is undone.
     """
     try:
+        _put(means, record.moving_tag(move), time.monotonic() + limits.limit)
+    except lock.Lost:
+        raise
+    except (IdrError, *ERRORS) as error:
+        how = f"how it stands: salt-run release.status {new_of(move)}"
+        raise Refused([*_lines(error), how], "stopped before anything was moved") from error
+    try:
         means.drain(move.source)
     except (IdrError, *ERRORS) as error:
         if UNDRAINED not in even_if:
             more = f"To go on all the same: even_if={UNDRAINED}"
             problem = f"users can't be drained: {_line(error)}. {more}"
-            raise Refused([problem, *_undrained(means, move.source)]) from error  # they may have been told
+            notes = _undrained(means, move.source)  # they may have been told
+            raise Refused([problem, *notes, *_called_off(means, move)]) from error
         means.tell(f"users weren't drained: {_line(error)}")
-    try:
-        _put(means, record.moving_tag(move), time.monotonic() + limits.limit)
-    except (IdrError, *ERRORS):
-        _undrained(means, move.source)
-        raise
     return go_on(means, move, limits, checks, commit)
 
 
@@ -358,6 +361,27 @@ def _put(means, tag, until):
     return moves.again(put, until, f"the tag {tag}")
 
 
+def _called_off(means, move):
+    """Take it off that something is under way, as nothing was moved; a line with what ends it where that fails."""
+
+    def call_off():
+        cloud = means.fresh()
+        now = seen.look(cloud, means.tag)
+        means.allowed(now)
+        _take_off(cloud, now.public)
+
+    try:
+        moves.again(call_off, time.monotonic() + PATIENCE, "taking off that it's under way")
+    except (IdrError, *ERRORS) as error:
+        return [_line(error), f"to end it: salt-run release.resume {new_of(move)} back=True apply=True"]
+    return []
+
+
+def _take_off(cloud, public):
+    for tag in sorted(record.of_move(public.tags)):  # that it's on its way back goes first
+        record.take(cloud, record.ADDRESSES, public.id, tag)
+
+
 def _end(means, move, moved):
     """Write into the history how it ended, and then that nothing is under way."""
 
@@ -366,8 +390,7 @@ def _end(means, move, moved):
         now = seen.look(cloud, means.tag)
         means.allowed(now)
         record.say_moved(cloud, now.public.id, now.public.tags, moved)
-        for tag in sorted(record.of_move(now.public.tags)):  # that it's on its way back goes first
-            record.take(cloud, record.ADDRESSES, now.public.id, tag)
+        _take_off(cloud, now.public)
 
     try:
         moves.again(end, time.monotonic() + PATIENCE, "writing that")

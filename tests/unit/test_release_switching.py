@@ -160,9 +160,52 @@ def test_users_who_cannot_be_told_are_no_reason_only_where_that_is_said(project)
     [problem] = refused.value.problems
     assert problem.endswith("even_if=undrained") and "no answer" in problem
     assert project.did == ["undrain idr"]  # they may have been told
-    assert project.now().addresses == before.addresses and is_at_rest(project) == AT_OLD
+    assert project.now().public.tags == before.public.tags and is_at_rest(project) == AT_OLD
 
     assert switch(project, even_if=("undrained",)).moved.end == "confirmed"
+
+
+def test_one_that_dies_while_users_are_drained_is_known_and_back_lets_them_come_again(project, monkeypatch):
+    def drain(environment):
+        raise Killed
+
+    means = project.means()
+    monkeypatch.setattr(project, "means", lambda: switching.replace(means, drain=drain))
+    with pytest.raises(Killed):
+        switch(project)
+    assert status.of(project.now())["next"] == "salt-run release.resume newidr apply=True"
+
+    resume(project, back=True)
+    assert is_at_rest(project) == AT_OLD and project.did == ["undrain idr"]
+
+
+def test_users_who_cannot_be_told_and_an_api_that_is_away_are_told_with_how_to_end_it(project, monkeypatch):
+    def drain(environment):
+        project.neutron.spoiled = dict.fromkeys(range(100_000), 503)
+        raise IdrError("idr-a-dockermanager: no answer")
+
+    means = project.means()
+    monkeypatch.setattr(project, "means", lambda: switching.replace(means, drain=drain))
+    with pytest.raises(Refused) as refused:
+        switch(project)
+    assert "can't be drained" in refused.value.problems[0]
+    assert refused.value.problems[-1].endswith("salt-run release.resume newidr back=True apply=True")
+    project.neutron.spoiled = {}
+    resume(project, back=True, broken=project.now().records["idr"].holders[0].holder)
+    assert is_at_rest(project) == AT_OLD
+
+
+def test_what_may_not_have_begun_is_told_with_where_that_is_seen(project, monkeypatch):
+    whole = switching._put
+
+    def away(*given):
+        project.neutron.spoiled = dict.fromkeys(range(100_000), 503)
+        return whole(*given)
+
+    monkeypatch.setattr(switching, "_put", away)
+    with pytest.raises(Refused) as refused:
+        switch(project)
+    assert refused.value.problems[-1].endswith("salt-run release.status newidr") and project.did == []
 
 
 def test_an_api_that_is_away_leaves_what_is_moved_and_says_how_to_go_on(project, monkeypatch):

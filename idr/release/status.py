@@ -130,10 +130,11 @@ def _next(now, move, new, release, should, held):
     public, live = now.public, now.holder(now.public)
     if move:
         holder = next((it.holder for _, it in held), None)
-        if holder and lock.is_alive(holder):
-            return None, [f"{holder} goes on with it, here: wait for that"]
         broken = f" break_lock={holder}" if holder else ""
         command = f"salt-run release.resume {new_of(move)} apply=True{broken}"
+        if holder and lock.is_alive(holder):
+            other = f"unless that process is another one by now, as after a restart (ps -p {holder.rpartition(':')[2]})"
+            return None, [f"{holder} goes on with it, here: wait for that", f"{other}: {command}"]
         notes = [f"to have everything back as it was before: {command} back=True"]
         if holder and not lock.is_dead(holder):
             notes.insert(0, f"only once you're sure that {holder} is dead; as long as it isn't, it goes on with it")
@@ -146,10 +147,22 @@ def _next(now, move, new, release, should, held):
     if live == new:
         there = now.proxy(release.source) is not None
         way_back = [f"until then the way back is: salt-run release.rollback {new} apply=True"] if there else []
+        if _last_failed(now, new):
+            how = f"it wasn't as it should be, and {release.source} didn't answer at all: mend either"
+            return f"salt-run environment.show {new}", [how, *way_back]
         return f"salt-run release.finish {new}", way_back
+    if live != release.source:
+        why = f"{new} was prepared to follow {release.source}, and {live} is live: it can't be switched to"
+        return f"salt-run release.abort {new}", [why]
     if release.ready:
         return f"salt-run release.switch {new} production={public.ip}", []
     return f"salt-run release.prepare {new} from={release.source} apply=True", []
+
+
+def _last_failed(now, new):
+    """Whether the last move gave an environment the public's address for want of a better one."""
+    last = next((it for it in now.history if it.kind != record.FINISH), None)
+    return last is not None and (last.target, last.end) == (new, record.FAILED)
 
 
 def _others(now, new):

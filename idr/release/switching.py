@@ -83,7 +83,9 @@ def of_switch(now, new, named, who):
     elif release.ready is None:
         problems.append(f"{new} isn't ready: salt-run release.prepare {new} from={release.source} apply=True")
     elif old not in (None, new, release.source):
-        problems.append(f"{new} was prepared to follow {release.source}, and {old} has {public.ip}")
+        problems.append(
+            f"{new} was prepared to follow {release.source}, and {old} has {public.ip}: salt-run release.abort {new}"
+        )
     if problems:
         raise Refused(problems)
     return record.Move(record.SWITCH, old, new, spare[0].ip, _moment(now), who)

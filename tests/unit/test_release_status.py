@@ -118,6 +118,35 @@ def test_a_dead_one_is_to_be_broken_by_name_a_living_one_waited_for(project):
     assert found["next"].endswith("break_lock=ben@laptop:4711") and "only once you're sure" in found["notes"][0]
 
 
+def test_a_living_process_that_may_be_another_by_now_is_told_with_what_is_typed_then(project):
+    begin(project)
+    hold(project, lock.this_process())
+    found = stands(project)
+    pid = lock.this_process().rpartition(":")[2]
+    assert found["next"] is None
+    assert f"ps -p {pid}" in found["notes"][1]
+    assert found["notes"][1].endswith(f"salt-run release.resume newidr apply=True break_lock={lock.this_process()}")
+
+
+def test_one_that_was_to_follow_another_than_is_live_is_to_be_given_up(project):
+    project.neutron.create_security_group("other", "IDR environment other, made by run-1")
+    project.address(PUBLIC).port_id = project.neutron.add_port("other-proxy-other", "other")
+    project.address(PUBLIC).description = "IDR environment other"
+    for tags in (project.group("newidr").tags, project.group("newidr").tags[:1]):
+        project.group("newidr").tags = tags
+        found = stands(project, "newidr")
+        assert found["next"] == "salt-run release.abort newidr"
+        assert "was prepared to follow idr, and other is live" in found["notes"][0]
+
+
+def test_one_that_failed_and_stayed_is_to_be_looked_at(project):
+    move_all(project)
+    end(project, "switch", "idr", "newidr", "failed")
+    found = stands(project)
+    assert found["next"] == "salt-run environment.show newidr"  # a finish is refused
+    assert "didn't answer at all" in found["notes"][0] and "release.rollback newidr" in found["notes"][1]
+
+
 def test_what_was_moved_by_hand_is_told(project):
     move_all(project)
     end(project, "switch", "idr", "newidr")

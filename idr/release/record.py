@@ -56,6 +56,12 @@ class Move:
         """The same the other way, which undoes it."""
         return replace(self, source=self.target, target=self.source)
 
+    @property
+    def in_the_way(self):
+        """Why something else may not be done now, in a line."""
+        under_way = f"a {self.kind} from {self.source} to {self.target} is under way, by {self.who} since {self.began}"
+        return f"{under_way}: salt-run release.status"
+
 
 @dataclass(frozen=True)
 class Moved:

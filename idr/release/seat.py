@@ -120,9 +120,10 @@ def begin(coming, limits, minutes, even_if, broken, typed, folders, tell):
     with switching.both_locks(means.fresh, move, move.kind, broken, typed) as held:
         now = seen.look(means.fresh())
         spare = now.named(move.spare)
+        new = switching.new_of(move)
         as_before = now.holder(now.public) == move.source and spare and now.holder(spare) == move.target
-        if now.moving or not as_before:
-            raise Refused([f"the addresses are otherwise by now: salt-run release.status {switching.new_of(move)}"])
+        if now.moving or not as_before or now.release(new) != coming.now.release(new):
+            raise Refused([f"it's otherwise by now than it was looked at: salt-run release.status {new}"])
         tell(f"{move.kind} from {move.source} to {move.target}: {now.public.ip} to {now.proxy(move.target).name}")
         checks = len(coming.passed) or None
         return switching.begin(switching.locked(means, held), move, limits, checks, coming.commit, even_if)
@@ -139,7 +140,8 @@ def resume(coming, back, limits, broken, typed, folders, tell):
         means = switching.locked(means, held)
         if back:
             return switching.undo(means, now.moving, [], limits)
-        return switching.go_on(means, now.moving, limits)
+        release = now.release(move.target)  # by whose commit it was made
+        return switching.go_on(means, now.moving, limits, commit=release.commit if release else None)
 
 
 def _means(move, minutes, folders, tell):

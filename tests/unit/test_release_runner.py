@@ -177,6 +177,26 @@ def test_what_was_cut_off_is_ended_or_undone(runner, project, monkeypatch):
     assert answer["result"] is True and project.owners()[0] == "idr"
 
 
+def test_what_was_given_up_or_finished_since_it_was_looked_at_is_not_moved(runner, project, monkeypatch):
+    """By a run that had the lock meanwhile, and died before it had taken any address."""
+    whole = seat.switching.both_locks
+
+    def given_up(*given):
+        project.group("newidr").tags = [it for it in project.group("newidr").tags if not it.startswith("idr-re")]
+        return whole(*given)
+
+    monkeypatch.setattr(seat.switching, "both_locks", given_up)
+    answer = runner.switch("newidr", production=PUBLIC, apply=True, here=True)
+    assert "it's otherwise by now" in answer["problems"][0] and project.owners()[0] == "idr"
+
+
+def test_a_switch_that_another_ends_has_its_commit_in_the_history(runner, project):
+    move = record.Move(record.SWITCH, "idr", "newidr", SPARE, "20261124T050000Z", "ada@desk")
+    project.address(PUBLIC).tags.append(record.moving_tag(move))
+    assert runner.resume("newidr", apply=True, here=True)["result"] is True
+    assert project.now().history[0].commit == "0a1b2c3d4e5f"
+
+
 def test_how_it_stands_has_an_exit_code(runner, project):
     assert "retcode" not in runner.status("newidr")["data"]
     project.address(PUBLIC).port_id = None

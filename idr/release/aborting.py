@@ -8,7 +8,7 @@ from idr.cloud.connection import ERRORS, connect, told
 from idr.cloud.making import sent
 from idr.cloud.model import Plan
 from idr.errors import IdrError, Refused
-from idr.release import standing
+from idr.release import record, standing
 from idr.release.standing import NO_SET, Standing
 
 
@@ -66,6 +66,10 @@ def _look(cloud, new, folder, tell):
     if at.release is None:
         what = f"remove it: salt-run environment.destroy {new}" if at.is_there else "there's nothing to abort"
         problems.append(f"{new} is of no release: {what}")
+    last = next((it for it in at.history if it.kind != record.FINISH and it.end != record.UNDONE), None)
+    if last and (last.kind, last.source) == (record.SWITCH, new):
+        finish = f"salt-run release.finish {last.target}"
+        problems.append(f"{new} is the way back from {last.target}, which took over from it: {finish}")
     if problems:
         return Abort(at, None, tuple(problems), at.unknown)
     notes = list(at.unknown)

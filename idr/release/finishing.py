@@ -90,7 +90,8 @@ def _look(cloud, new, even_if, folders, tell):
     problems += at.under_way
     switch = switched(at)
     if switch is None:
-        problems.append(f"{new}: the last move that is written down is no confirmed switch to it: release.history")
+        told = "the last move that is written down is no confirmed switch to it: salt-run release.history"
+        problems.append(f"{new}: {told}")
     if problems or switch is None:
         return Ending(at, switch and switch.source, None, None, tuple(problems), at.unknown)
     old, due = switch.source, _ended(switch) + timedelta(days=wanted.release_keep_days(new))

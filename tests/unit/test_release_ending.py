@@ -101,7 +101,8 @@ def test_the_old_one_is_kept_for_its_time_unless_that_is_said(switched):
 def test_only_after_a_switch_that_was_the_last_move(switched, last):
     switched.tell_public(last)
 
-    assert why_not() == ["newidr: the last move that is written down is no confirmed switch to it: release.history"]
+    said = "newidr: the last move that is written down is no confirmed switch to it: salt-run release.history"
+    assert why_not() == [said]
 
 
 def test_a_switch_that_was_undone_is_none(switched):
@@ -209,6 +210,15 @@ def test_what_is_live_or_of_no_release_or_being_moved_is_not_given_up(switched):
     assert moving.startswith("a rollback from newidr to idr is under way")
     standing.forget(switched, switched.facts, "newidr")
     assert why_not_abort()[-1] == "newidr is of no release: remove it: salt-run environment.destroy newidr"
+
+
+def test_one_that_was_replaced_by_a_later_release_is_the_way_back_and_not_given_up(switched):
+    switched.switch("newidr", "idr")
+    switched.tell_public(moved(source="newidr", target="third", days=1))
+    [line] = why_not_abort()
+    assert line == "newidr is the way back from third, which took over from it: salt-run release.finish third"
+    switched.tell_public(moved(record.ROLLBACK, "newidr", "idr", 0))
+    assert aborting.plan("newidr", folders("newidr"), print).problems == ()
 
 
 def test_where_nothing_was_begun_there_is_nothing_to_give_up(world):

@@ -194,7 +194,7 @@ def rollback(
         salt-run release.rollback newidr apply=True
     """
     _has_to_be_at_a_seat("rollback", new)
-    limits, allowed = _limits(limit, bake, drain), _words(even_if, seat.FAILING, switching.UNDRAINED)
+    limits, allowed = _limits(limit, bake, drain), _words(even_if, switching.FAILING, switching.UNDRAINED)
     given = {"limit": limit, "bake": bake, "drain": drain, "even_if": even_if, "site": site}
     typed = _typed("rollback", new, given)
     tell = milestones(__opts__, "release/rollback")

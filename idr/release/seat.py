@@ -11,7 +11,6 @@ from idr.errors import IdrError, Refused
 from idr.release import checking, draining, moves, record, seen, smoke, switching
 
 ANSWER = 5  # seconds for one question of whether there's an answer
-FAILING = "failing"
 
 
 @dataclass(frozen=True)
@@ -88,8 +87,8 @@ def coming_rollback(new, even_if, is_plan, folders, tell):
     tell(f"{move.target} is looked at, through {move.spare}")
     wrong = [f"{move.target}, through {move.spare}: {line}" for line in _smoke(folders)(move.target, move.spare)]
     passed = [] if wrong else [f"{move.target} shows what it should, through {move.spare}"]
-    allowed = FAILING in even_if
-    problems = () if allowed or not wrong else (*wrong, f"to go back all the same: even_if={FAILING}")
+    allowed = switching.FAILING in even_if
+    problems = () if allowed or not wrong else (*wrong, f"to go back all the same: even_if={switching.FAILING}")
     steps = tuple(str(step) for step in moves.left(now, move))
     lost = tuple(_lost(now, move, is_plan, folders))
     return Coming(now, move, steps, tuple(passed + (wrong if allowed else [])), problems, lost)

@@ -24,6 +24,7 @@ BETWEEN = 3  # seconds between them: the network may take a moment
 POLL = 2  # seconds between two questions of the bake time
 SILENT = 3  # questions without an answer in a row, and it's over
 PATIENCE = 60  # seconds for what is written down, and for locks to be given back
+FAILING = "failing"  # is said where it's known that what gets the public's doesn't show what it should
 UNDRAINED = "undrained"  # is said where users who can't be told and drained don't matter
 STOPPED = "stopped in the middle; what was moved stays where it is"
 
@@ -208,7 +209,7 @@ def begin(means, move, limits, checks=None, commit=None, even_if=()):
 
     checks:   how many were passed before
     commit:   of the environment that is to be the public's
-    even_if:  ``UNDRAINED`` may be in it
+    even_if:  ``UNDRAINED`` and ``FAILING`` may be in it
 
     Refused, with nothing changed, where Jupyter's users can't be drained. Everything else that fails is undone.
     """
@@ -228,10 +229,10 @@ def begin(means, move, limits, checks=None, commit=None, even_if=()):
             notes = _undrained(means, move.source)  # they may have been told
             raise Refused([problem, *notes, *_called_off(means, move)]) from error
         means.tell(f"users weren't drained: {_line(error)}")
-    return go_on(means, move, limits, checks, commit)
+    return go_on(means, move, limits, checks, commit, even_if)
 
 
-def go_on(means, move, limits, checks=None, commit=None):
+def go_on(means, move, limits, checks=None, commit=None, even_if=()):
     """
     Do what is left of a move, forward or back as it was going; returns how it is ``Done``.
 
@@ -249,7 +250,8 @@ def go_on(means, move, limits, checks=None, commit=None):
         return undo(means, move, ["it was on its way back"], limits, checks)
     watch, began = Watch(lambda: means.answers(now.public.ip)), time.monotonic()
     try:
-        why = _forward(means, move, now.public.ip, began + limits.limit, limits.bake, watch)
+        is_known = FAILING in even_if
+        why = _forward(means, move, now.public.ip, began + limits.limit, limits.bake, watch, is_known)
     except lock.Lost:
         raise
     except (IdrError, *ERRORS) as error:
@@ -296,11 +298,14 @@ def undo(means, move, why, limits, checks=None, watch=None, began=None):
     return Done(moved, (*why, *wrong), tuple(notes))
 
 
-def _forward(means, move, ip, until, bake, watch):
-    """Move, look and watch; returns what is wrong, a line each, nothing when it's to be confirmed."""
+def _forward(means, move, ip, until, bake, watch, is_known):
+    """
+    Move, look and watch; returns what is wrong, a line each, nothing when it's to be confirmed. Where it IS KNOWN that
+    pages aren't as they should be, they aren't looked at.
+    """
     with watch.going_on():
         moves.carry_out(means.fresh, move, until, means.tell, means.tag, means.allowed)
-        problems = _looked_at(means, move.target, ip, until)
+        problems = [] if is_known else _looked_at(means, move.target, ip, until)
     if problems:
         return [f"{move.target}, through {ip}: {line}" for line in problems]
     if time.monotonic() > until:
@@ -347,7 +352,11 @@ def _is_better_back(means, move):
     spare = now.named(move.spare)
     if now.holder(now.public) != move.target or spare is None or now.holder(spare) != move.source:
         return True
-    return any(means.answers(spare.ip) for _ in range(LOOKS))
+    for number in range(LOOKS):
+        time.sleep(BETWEEN if number else 0)  # its address may need a moment, too
+        if means.answers(spare.ip):
+            return True
+    return False
 
 
 def _put(means, tag, until):

@@ -150,6 +150,13 @@ def test_the_way_back_is_looked_at_first_and_says_what_is_lost(runner, project):
     ]
 
 
+def test_the_way_back_to_one_that_is_known_to_fail_is_not_undone_for_that(runner, project):
+    runner.switch("newidr", production=PUBLIC, apply=True, here=True)
+    project.broken.add("idr")
+    answer = runner.rollback("newidr", even_if="failing", apply=True, here=True)
+    assert answer["result"] is True and project.owners() == ("idr", "newidr", ["idr"])
+
+
 def test_whoever_goes_back_does_not_wait_for_what_is_lost(runner, project, monkeypatch, capsys):
     runner.switch("newidr", production=PUBLIC, apply=True, here=True)
     monkeypatch.setattr(seat.checking, "writes_since", None)

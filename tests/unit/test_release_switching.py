@@ -128,6 +128,20 @@ def test_where_the_old_one_is_dead_nothing_is_better_by_going_back(project):
     assert done.why and [it.end for it in project.now().history] == ["failed"]
 
 
+def test_an_old_one_whose_address_needs_a_moment_is_no_dead_one(project, monkeypatch):
+    project.broken.add("newidr")
+    means, asked = project.means(), []
+
+    def answers(ip):
+        asked.append(project.clock.now)
+        return ip != SPARE or project.clock.now - next(iter(asked)) > 2
+
+    monkeypatch.setattr(project, "means", lambda: switching.replace(means, answers=answers))
+    monkeypatch.setattr(switching, "LOOKS", 2)
+    monkeypatch.setattr(switching, "_looked_at", lambda *_: ["newidr is broken"])
+    assert switch(project).moved.end == "undone" and is_at_rest(project) == AT_OLD
+
+
 def test_over_its_limit_it_is_undone(project, monkeypatch):
     means = project.means()
 

@@ -104,8 +104,8 @@ def _unblocked(now, move):
         ]
     ends = {None, *(port.id for port in (source, target) if port)}
     problems += [
-        f"{it.ip} is on {now.place(it)}, which is neither {move.source}'s proxy nor {move.target}'s: whoever put it "
-        f"there has to say what is meant"
+        f"{it.ip} is on {now.place(it)}, which is neither {move.source}'s proxy nor {move.target}'s: if that "
+        f"isn't meant: openstack floating ip unset --port {it.ip}"
         for it in (public, spare)
         if it and it.port not in ends
     ]

@@ -45,7 +45,7 @@ def _ask(environment, folder, server, function, *arguments, **named):
     words = ["salt.execute", server, f"jupyterhub.{function}", f"timeout={PATIENCE}"]
     words += [f"arg={json.dumps(arguments)}"] if arguments else []
     words += [f"kwarg={json.dumps(named)}"] if named else []
-    said = at_master.answer(environment, folder, words).get(server)
+    said = at_master.executed(at_master.answer(environment, folder, words), server, f"jupyterhub.{function}")
     if not isinstance(said, dict):
         raise IdrError(f"{server}: jupyterhub.{function}: {said or 'no answer'}")
     return said

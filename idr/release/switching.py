@@ -429,8 +429,8 @@ def _undrained(means, environment):
 
 
 def _lines(error):
-    return getattr(error, "problems", None) or [_line(error)]
+    return getattr(error, "problems", None) or [told(error) if isinstance(error, ERRORS) else str(error)]
 
 
 def _line(error):
-    return told(error) if isinstance(error, ERRORS) else str(error)
+    return "; ".join(_lines(error))

@@ -179,6 +179,14 @@ def test_users_who_cannot_be_told_are_no_reason_only_where_that_is_said(project)
     assert switch(project, even_if=("undrained",)).moved.end == "confirmed"
 
 
+def test_why_users_cannot_be_told_is_told_where_it_was_refused(project):
+    project.undrainable = Refused(["known_hosts of idr: not there", "keys of idr: not there"])
+    with pytest.raises(Refused) as refused:
+        switch(project)
+    [problem] = refused.value.problems
+    assert "can't be drained: known_hosts of idr: not there; keys of idr: not there. " in problem
+
+
 def test_one_that_dies_while_users_are_drained_is_known_and_back_lets_them_come_again(project, monkeypatch):
     def drain(environment):
         raise Killed

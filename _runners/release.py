@@ -268,8 +268,8 @@ def status(new=None, **kwargs):
 @door
 def history(**kwargs):
     """
-    List the switches, rollbacks and finishes that ended, the newest first: who, when, from where to where, how each did,
-    the commit, seconds that it took, seconds without an answer, and how many checks were passed.
+    List the switches, rollbacks and finishes that ended, the newest first: who, when, from where to where, how it
+    ended, the commit, seconds that it took, seconds without an answer, and how many checks were passed.
 
     It's on the public's address in the cloud. As data with ``--out=json``.
 

@@ -175,5 +175,6 @@ def _lost(now, move, is_looked_for, folders):
     try:
         lines, unknown = checking.writes_since(move.source, since, folders(move.source))
     except IdrError as error:
-        return [f"what was written to {move.source} since {since:%Y-%m-%d %H:%M} UTC isn't known: {error}"]
+        told = f"what was written to {move.source} since {since:%Y-%m-%d %H:%M} UTC isn't known"
+        return [f"{told}: {why}" for why in getattr(error, "problems", [error])]
     return [*lines, *unknown]

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from idr.cloud import lock
-from idr.errors import IdrError
+from idr.errors import IdrError, Refused
 from idr.release import record, seat
 from tests.outputters import outputter
 from tests.releases import PUBLIC, SPARE, Project, quickly
@@ -135,10 +135,17 @@ def test_one_that_is_undone_is_no_success_and_says_why(runner, project):
     assert project.owners()[0] == "idr"
 
 
-def test_the_way_back_is_looked_at_first_and_says_what_is_lost(runner, project):
+def test_the_way_back_is_looked_at_first_and_says_what_is_lost(runner, project, monkeypatch):
     runner.switch("newidr", production=PUBLIC, apply=True, here=True)
     plan = runner.rollback("newidr")["data"]
     assert plan["lost"] == ["3 annotations, by ada"] and plan["result"]
+
+    def refused(*_):
+        raise Refused(["newidr: its master has no release.writes yet"])
+
+    monkeypatch.setattr(seat.checking, "writes_since", refused)
+    [line] = runner.rollback("newidr")["data"]["lost"]
+    assert line.endswith("UTC isn't known: newidr: its master has no release.writes yet")
 
     project.broken.add("idr")
     before = project.now()

@@ -238,7 +238,11 @@ def go_on(means, move, limits, checks=None, commit=None, even_if=()):
 
     Where its entry is in the history already, and the addresses are as that says, nothing is left but to say so.
     """
-    now = moves.again(lambda: seen.look(means.fresh(), means.tag), time.monotonic() + PATIENCE, "looking")
+    try:
+        now = moves.again(lambda: seen.look(means.fresh(), means.tag), time.monotonic() + PATIENCE, "looking")
+    except (IdrError, *ERRORS) as error:
+        how = f"salt-run release.resume {new_of(move)} apply=True"
+        raise Refused([*_lines(error), f"to go on with it: {how}"], STOPPED) from error
     means.allowed(now)
     entry = next((it for it in now.history if (it.kind, it.began) == (move.kind, move.began)), None)
     is_meant = entry and (entry.end == record.UNDONE) == move.is_undone  # it may be wanted back since that was written

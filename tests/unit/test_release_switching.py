@@ -217,6 +217,20 @@ def test_users_who_cannot_be_told_and_an_api_that_is_away_are_told_with_how_to_e
     assert is_at_rest(project) == AT_OLD
 
 
+def test_an_api_that_is_away_once_users_are_drained_is_told_with_how_to_go_on(project, monkeypatch):
+    def drain(environment):
+        project.neutron.spoiled = dict.fromkeys(range(100_000), 503)
+
+    means = project.means()
+    monkeypatch.setattr(project, "means", lambda: switching.replace(means, drain=drain))
+    with pytest.raises(Refused) as refused:
+        switch(project)
+    assert refused.value.problems[-1] == "to go on with it: salt-run release.resume newidr apply=True"
+    project.neutron.spoiled = {}
+    resume(project, broken=project.now().records["idr"].holders[0].holder)
+    assert is_at_rest(project) == AT_NEW
+
+
 def test_what_may_not_have_begun_is_told_with_where_that_is_seen(project, monkeypatch):
     whole = switching._put
 

@@ -143,7 +143,10 @@ def moving(tags):
     there = [tag for tag in tags if tag.startswith(f"{MOVING}~")]
     said = _found(MOVING, there, "kind", "from", "to", "spare", "began", "who")
     if len(there) > 1 or len(said) != len(there):
-        raise IdrError(f"the public's address has tags that can't be understood: {', '.join(there)}")
+        raise IdrError(
+            f"the public's address has tags that can't be understood: {', '.join(there)}: see where it is, and "
+            f"take off what isn't so: openstack floating ip unset --tag <tag> <address>"
+        )
     for it in said:
         spare = None if it["spare"] == "none" else it["spare"]
         move = Move(it["kind"], it["from"], it["to"], spare, it["began"], it["who"])

@@ -160,13 +160,14 @@ def switch(
     typed = _typed("switch", new, given)
     tell = milestones(__opts__, "release/switch")
     if not apply:
-        coming = seat.coming_switch(new, meant, allowed, _folders(site), tell)
-        return _coming(coming, _typed("switch", new, given | {"production": coming.now.public.ip}))
+        coming = seat.coming_switch(new, meant, allowed, break_lock, _folders(site), tell)
+        named = {"production": coming.now.public.ip, "break_lock": break_lock}
+        return _coming(coming, _typed("switch", new, given | named))
     if meant is None:
         raise Refused(["production: say which address is the public's, as you mean it: production=198.51.100.10"])
     if not here:
         return detached.run(new, _deed(typed, break_lock), tell)
-    coming = seat.coming_switch(new, meant, allowed, _folders(site), tell)
+    coming = seat.coming_switch(new, meant, allowed, break_lock, _folders(site), tell)
     return _done(seat.begin(coming, limits, drain, allowed, break_lock, typed, _folders(site), tell))
 
 
@@ -183,7 +184,8 @@ def rollback(
               with a comma between
 
     All others as for ``release.switch``. Without ``apply=True`` the plan is returned: the one before is looked at
-    through its own address, and what was written to this one since it took over is told, which is lost.
+    through its own address, and what was written to this one since it took over is told, which is lost. That may take
+    a quarter of an hour; ``apply=True`` doesn't wait for it.
 
     CLI Example:
 
@@ -193,13 +195,13 @@ def rollback(
         salt-run release.rollback newidr apply=True
     """
     _has_to_be_at_a_seat("rollback", new)
-    limits, allowed = _limits(limit, bake, drain), _words(even_if, seat.FAILING, switching.UNDRAINED)
+    limits, allowed = _limits(limit, bake, drain), _words(even_if, switching.FAILING, switching.UNDRAINED)
     given = {"limit": limit, "bake": bake, "drain": drain, "even_if": even_if, "site": site}
     typed = _typed("rollback", new, given)
     tell = milestones(__opts__, "release/rollback")
     if apply and not here:
         return detached.run(new, _deed(typed, break_lock), tell)
-    coming = seat.coming_rollback(new, allowed, _folders(site), tell)
+    coming = seat.coming_rollback(new, allowed, not apply, _folders(site), tell)
     if not apply:
         return _coming(coming, typed)
     for line in coming.lost:
@@ -268,8 +270,8 @@ def status(new=None, plain=False, **kwargs):
 @door
 def history(**kwargs):
     """
-    List the switches and rollbacks that ended, the newest first: who, when, from where to where, how it ended, the
-    commit, seconds that it took, seconds without an answer, and how many checks were passed.
+    List the switches, rollbacks and finishes that ended, the newest first: who, when, from where to where, how it
+    ended, the commit, seconds that it took, seconds without an answer, and how many checks were passed.
 
     It's on the public's address in the cloud. As data with ``--out=json``.
 

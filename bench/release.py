@@ -75,7 +75,7 @@ spare = before.on(before.proxy(OTHER))[0]
 
 def move_of():
     now = seen.look(connect("idr"))
-    source = now.holder(now.public)
+    source = now.holder(now.public) or "idr"  # nobody: it was stopped between off and on
     target = OTHER if source != OTHER else "idr"
     return now, record.Move(record.SWITCH, source, target, spare.ip, record.moment(), "bench")
 

@@ -8,6 +8,7 @@ from idr.cloud.inventory import facts
 from idr.cloud.making import carry_out
 from idr.cloud.model import PRODUCTION_TAG, Step
 from idr.errors import Refused
+from idr.release import record
 
 GOES_ON = "stopped; what was removed is gone, and the next run goes on from there"
 
@@ -20,8 +21,9 @@ def destroy(name, confirm, apply, broken, folder, tell):
     broken:   the holder of a lock that is to be broken
     folder:   the operator's site directory, whose host keys of its servers go too
 
-    Returns the ``Plan``. Refused when it isn't confirmed; and with all reasons when it's live by any sign, others are
-    being cloned from it, it holds the newest verified backup, or something of others uses it.
+    Returns the ``Plan``. Refused when it isn't confirmed; and with all reasons when it's live by any sign, the public's
+    address is on its way from it or to it, others are being cloned from it, it holds the newest verified backup, or
+    something of others uses it.
     """
     if confirm != name and (apply or confirm is not None):
         raise Refused([f"{name}: to destroy it, type its name a second time: confirm={name}"])
@@ -94,7 +96,7 @@ def _plan(cloud, asked, run):
     plan = removal.plan(seen, asked.name, run, asked.keys)
     signs, unknown = live.signs(seen, asked.name, asked.public_name)
     steps = (*plan.steps, *_credential(cloud, asked.name))
-    problems = [f"{asked.name} is live: {sign}" for sign in signs]
+    problems = [*(f"{asked.name} is live: {sign}" for sign in signs), *_under_way(seen, asked.name)]
     return _with(plan, steps, problems, unknown), base(seen, asked.name) is not None
 
 
@@ -107,7 +109,7 @@ def _rollback(cloud, asked):
     is_all = base(seen, asked.name).run == run
     plan = removal.plan(seen, asked.name, run, asked.keys if is_all else (), only=run)
     signs, unknown = live.signs(seen, asked.name, asked.public_name)
-    problems = [f"{asked.name} is live: {sign}" for sign in signs]
+    problems = [*(f"{asked.name} is live: {sign}" for sign in signs), *_under_way(seen, asked.name)]
     if signs and not is_all:
         problems.append(
             f"what is live is gone on with, not taken back: salt-run environment.apply {asked.name} apply=True"
@@ -120,6 +122,13 @@ def _rollback(cloud, asked):
             if PRODUCTION_TAG in it.what["tags"]
         ]
     return _with(plan, plan.steps, problems, unknown), is_all
+
+
+def _under_way(seen, name):
+    """Why an environment stays that a move is of which hasn't ended: it may be the way back, or on."""
+    tagged = [it for it in seen.all("address") if PRODUCTION_TAG in it.what["tags"]]
+    moves = filter(None, (record.moving(it.what["tags"]) for it in tagged))
+    return [it.in_the_way for it in moves if name in (it.source, it.target)]
 
 
 def loses_data(plan):

@@ -50,6 +50,7 @@ class _Meant:
     public_name: str
     named: str | None  # the production address, as the caller knows it
     set: str | None
+    broken: str | None  # the holder of locks that are to be
     folders: Callable  # a name: that environment's site directory
 
     @property
@@ -67,7 +68,7 @@ class _Meant:
         return tagged[0].name if len(tagged) == 1 else None
 
 
-def check(new, old=None, *, address=None, set_=None, even_if=(), folders, tell):
+def check(new, old=None, *, address=None, set_=None, even_if=(), broken=None, folders, tell):
     """
     The ``Checked`` of an environment that is to take over.
 
@@ -75,6 +76,7 @@ def check(new, old=None, *, address=None, set_=None, even_if=(), folders, tell):
     address:  the production address, as the caller knows it
     set_:     the id of the backup set that NEW was made from, where no record says it
     even_if:  ``writes`` to let it pass although OLD was written to since
+    broken:   the holder of locks that are to be broken, which keeps nobody from anything then
     folders:  ``folders(name)``: an environment's site directory
     tell:     is told one line of progress at a time
 
@@ -87,7 +89,7 @@ def check(new, old=None, *, address=None, set_=None, even_if=(), folders, tell):
         project = backups.look(connect(wanted.cloud_of(new)))
     except ERRORS as error:
         raise IdrError(told(error)) from error
-    meant = _meant(project, new, old, address, set_, folders)
+    meant = _meant(project, new, old, address, set_, broken, folders)
     tell(f"{new} is looked at, and {meant.old}, in whose place it's to be")
     with ThreadPoolExecutor(AT_ONCE) as pool:
         shown = pool.submit(show.show, new, True, folders(new), tell)
@@ -115,7 +117,7 @@ def writes_since(environment, moment, folder):
     return guards.writes(answer["writes"], answer["asked"])
 
 
-def _meant(project, new, old, address, set_, folders):
+def _meant(project, new, old, address, set_, broken, folders):
     made_of = standing.release_of(project.facts, new)
     old = old or (made_of and made_of.source) or guards.live_one(project.facts)
     problems = [
@@ -131,7 +133,7 @@ def _meant(project, new, old, address, set_, folders):
         raise Refused(problems)
     named = address and str(address)
     known = made_of.set if made_of and made_of.set != standing.NO_SET else None
-    return _Meant(project, new, old, wanted.public_name_of(new), named, set_ or known, folders)
+    return _Meant(project, new, old, wanted.public_name_of(new), named, set_ or known, broken, folders)
 
 
 def _begun(pool, meant, shown):
@@ -165,7 +167,7 @@ def _begun(pool, meant, shown):
             project, old, expected.result().set_hours, datetime.now(UTC)
         ),
         f"the set of {old} that {new} was made of is known": lambda: guards.origin(new, old, meant.set),
-        f"no run is on {on_both}": lambda: guards.at_rest(project, new, old),
+        f"no run is on {on_both}": lambda: guards.at_rest(project, new, old, meant.broken),
         f"no import runs on {on_both}": lambda: [*guards.idle(new, ours.result()), *guards.idle(old, theirs.result())],
         f"{old} isn't closed for maintenance": lambda: guards.open_(old, theirs.result()),
     }

@@ -10,8 +10,8 @@ from idr.backup import listing, manifest
 from idr.backup.holding import reason
 from idr.backup.model import QUIESCED
 from idr.backup.retention import EARLY
-from idr.cloud import live
-from idr.cloud.destroying import unfinished
+from idr.cloud import live, lock
+from idr.cloud.destroying import base, unfinished
 from idr.cloud.model import PRODUCTION_TAG
 
 HUB = "docker-jupyterhub"
@@ -181,15 +181,17 @@ def taken(project, set_):
     return there.taken if there else datetime.strptime(f"{stamp}+0000", "%Y%m%dT%H%M%SZ%z")
 
 
-def at_rest(project, new, old):
-    """No run is on either environment, and none that was is unfinished on NEW."""
+def at_rest(project, new, old, broken):
+    """No run is on either environment but one whose lock is to be BROKEN, and none that was is unfinished on NEW."""
+    records = {it: lock.record(base(project.facts, it).what["description"]) for it in (new, old) if it in project.held}
+    others = {it: record.holder for it, record in records.items() if record.holder != broken}
     found = [
-        f"{project.held[it]}: wait for its end. Is it dead? Its command, typed again, tells how its lock is broken"
-        for it in (new, old)
-        if it in project.held
+        f"{project.held[it]}: wait for its end. Once you are sure that it's dead: break_lock={holder} for the switch; "
+        f"its own command, typed again, tells how else"
+        for it, holder in others.items()
     ]
     run = unfinished(project.facts, new)
-    if run and new not in project.held:
+    if run and new not in others:
         found.append(f"{new}: its last run ({run}) isn't finished: salt-run environment.apply {new} apply=True")
     return found
 

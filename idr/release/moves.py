@@ -63,7 +63,8 @@ def left(now, move):
     now:   what Neutron says, as ``seen.look`` has it
     move:  the ``record.Move``
 
-    Refused, with all reasons, where something is in the way that this move didn't put there.
+    Refused, with all reasons, where something is in the way that this move didn't put there. A spare address that was
+    given away meanwhile isn't: whose the public's is counts more.
     """
     _unblocked(now, move)
     source, target = now.proxy(move.source), now.proxy(move.target)
@@ -95,8 +96,6 @@ def _unblocked(now, move):
     problems = []
     if target is None:
         problems.append(f"{move.target} has no port of a proxy that the address could be on")
-    if move.spare and spare is None and source:
-        problems.append(f"{move.spare}, the spare address, isn't this project's any more")
     for port in filter(None, (source, target)):
         problems += [
             f"{port.name} holds {it.ip} too, which isn't of this move: openstack floating ip unset --port {it.ip}"
@@ -105,8 +104,8 @@ def _unblocked(now, move):
         ]
     ends = {None, *(port.id for port in (source, target) if port)}
     problems += [
-        f"{it.ip} is on {now.place(it)}, which is neither {move.source}'s proxy nor {move.target}'s: whoever put it "
-        f"there has to say what is meant"
+        f"{it.ip} is on {now.place(it)}, which is neither {move.source}'s proxy nor {move.target}'s: if that "
+        f"isn't meant: openstack floating ip unset --port {it.ip}"
         for it in (public, spare)
         if it and it.port not in ends
     ]

@@ -56,6 +56,12 @@ class Move:
         """The same the other way, which undoes it."""
         return replace(self, source=self.target, target=self.source)
 
+    @property
+    def in_the_way(self):
+        """Why something else may not be done now, in a line."""
+        under_way = f"a {self.kind} from {self.source} to {self.target} is under way, by {self.who} since {self.began}"
+        return f"{under_way}: salt-run release.status"
+
 
 @dataclass(frozen=True)
 class Moved:
@@ -137,11 +143,15 @@ def moving(tags):
     there = [tag for tag in tags if tag.startswith(f"{MOVING}~")]
     said = _found(MOVING, there, "kind", "from", "to", "spare", "began", "who")
     if len(there) > 1 or len(said) != len(there):
-        raise IdrError(f"the public's address has tags that can't be understood: {', '.join(there)}")
+        raise IdrError(
+            f"the public's address has tags that can't be understood: {', '.join(there)}: see where it is, and "
+            f"take off what isn't so: openstack floating ip unset --tag <tag> <address>"
+        )
     for it in said:
         spare = None if it["spare"] == "none" else it["spare"]
         move = Move(it["kind"], it["from"], it["to"], spare, it["began"], it["who"])
-        return replace(move, is_undone=back_tag(move) in tags)
+        is_written = any((it.kind, it.began, it.end) == (move.kind, move.began, UNDONE) for it in history(tags))
+        return replace(move, is_undone=back_tag(move) in tags or is_written)
     return None
 
 

@@ -13,7 +13,6 @@ from idr.hub import Hub
 from idr.release import checking, moves, record, seen, smoke, switching
 
 ANSWER = 5  # seconds for one question of whether there's an answer
-FAILING = "failing"
 NOTICE = "This service moves to new servers."  # for Jupyter's users
 
 
@@ -55,12 +54,13 @@ def address_named(production):
     return found[0]
 
 
-def coming_switch(new, production, even_if, folders, tell):
+def coming_switch(new, production, even_if, broken, folders, tell):
     """
     The switch to an environment as it would be done, with what every guard says.
 
     production:  the public's address as the caller means it
     even_if:     guards that are known not to pass, by what they protect
+    broken:      the holder of locks that are to be broken, or None
     folders:     ``folders(name)``: an environment's site directory
 
     Refused where it's no switch at all.
@@ -68,29 +68,32 @@ def coming_switch(new, production, even_if, folders, tell):
     now = look(new)
     move = switching.of_switch(now, new, production, who())
     others = tuple(it for it in even_if if it != switching.UNDRAINED)
-    checked = checking.check(new, move.source, address=now.public.ip, even_if=others, folders=folders, tell=tell)
+    named = {"address": now.public.ip, "even_if": others, "broken": broken}
+    checked = checking.check(new, move.source, **named, folders=folders, tell=tell)
     steps = tuple(str(step) for step in moves.left(now, move))
     return Coming(
         now, move, steps, tuple(checked.passed), tuple(checked.problems), tuple(checked.writes), checked.commit
     )
 
 
-def coming_rollback(new, even_if, folders, tell):
+def coming_rollback(new, even_if, is_plan, folders, tell):
     """
     The way back from an environment as it would be done: what the one before shows through the spare address, and what
     was written to this one since it took over, which is lost.
 
     even_if:  ``failing`` where it's known that the one before isn't as it should be
+    is_plan:  whether what is lost is looked for, which may take a quarter of an hour: nobody waits for that who goes
+              back, and is told what looks for it
     """
     now = look(new)
     move = switching.of_rollback(now, new, who())
     tell(f"{move.target} is looked at, through {move.spare}")
     wrong = [f"{move.target}, through {move.spare}: {line}" for line in _smoke(folders)(move.target, move.spare)]
     passed = [] if wrong else [f"{move.target} shows what it should, through {move.spare}"]
-    allowed = FAILING in even_if
-    problems = () if allowed or not wrong else (*wrong, f"to go back all the same: even_if={FAILING}")
+    allowed = switching.FAILING in even_if
+    problems = () if allowed or not wrong else (*wrong, f"to go back all the same: even_if={switching.FAILING}")
     steps = tuple(str(step) for step in moves.left(now, move))
-    lost = tuple(_lost(now, move, folders))
+    lost = tuple(_lost(now, move, is_plan, folders))
     return Coming(now, move, steps, tuple(passed + (wrong if allowed else [])), problems, lost)
 
 
@@ -119,9 +122,10 @@ def begin(coming, limits, minutes, even_if, broken, typed, folders, tell):
     with switching.both_locks(means.fresh, move, move.kind, broken, typed) as held:
         now = seen.look(means.fresh())
         spare = now.named(move.spare)
+        new = switching.new_of(move)
         as_before = now.holder(now.public) == move.source and spare and now.holder(spare) == move.target
-        if now.moving or not as_before:
-            raise Refused([f"the addresses are otherwise by now: salt-run release.status {switching.new_of(move)}"])
+        if now.moving or not as_before or now.release(new) != coming.now.release(new):
+            raise Refused([f"it's otherwise by now than it was looked at: salt-run release.status {new}"])
         tell(f"{move.kind} from {move.source} to {move.target}: {now.public.ip} to {now.proxy(move.target).name}")
         checks = len(coming.passed) or None
         return switching.begin(switching.locked(means, held), move, limits, checks, coming.commit, even_if)
@@ -138,7 +142,8 @@ def resume(coming, back, limits, broken, typed, folders, tell):
         means = switching.locked(means, held)
         if back:
             return switching.undo(means, now.moving, [], limits)
-        return switching.go_on(means, now.moving, limits)
+        release = now.release(move.target)  # by whose commit it was made
+        return switching.go_on(means, now.moving, limits, commit=release.commit if release else None)
 
 
 def _means(move, minutes, folders, tell):
@@ -170,12 +175,16 @@ def _smoke(folders):
     return look
 
 
-def _lost(now, move, folders):
-    """What was written to an environment since it took over, a line each, as far as it can be known."""
+def _lost(now, move, is_looked_for, folders):
+    """What was written to an environment since it took over, a line each, as far as it can be known; or what tells."""
     switch = next((it for it in now.history if (it.kind, it.target) == (record.SWITCH, move.source)), None)
     since = record.when(switch.began if switch else now.release(move.source).began)
+    if not is_looked_for:
+        how = f"salt-run release.writes {move.source} since={record.moment(since)}"
+        return [f"what was written to {move.source} since {since:%Y-%m-%d %H:%M} UTC: {how}"]
     try:
         lines, unknown = checking.writes_since(move.source, since, folders(move.source))
     except IdrError as error:
-        return [f"what was written to {move.source} since {since:%Y-%m-%d %H:%M} UTC isn't known: {error}"]
+        told = f"what was written to {move.source} since {since:%Y-%m-%d %H:%M} UTC isn't known"
+        return [f"{told}: {why}" for why in getattr(error, "problems", [error])]
     return [*lines, *unknown]

@@ -61,7 +61,12 @@ class Seen:
         """The public's address. Refused where there's none, or more than one."""
         found = [it for it in self.addresses if self.tag in it.tags]
         if not found:
-            raise Refused([f"no floating IP of this project carries the tag {self.tag}: there's no public address"])
+            raise Refused(
+                [
+                    f"no floating IP of this project carries the tag {self.tag}, so none is known as the public's: "
+                    f"openstack floating ip set --tag {self.tag} the one that is"
+                ]
+            )
         if len(found) > 1:
             raise Refused(
                 [

@@ -37,13 +37,7 @@ class Standing:
     @property
     def under_way(self):
         """Why nothing else may be done now, a line at most."""
-        if self.move is None:
-            return []
-        move = self.move
-        return [
-            f"a {move.kind} from {move.source} to {move.target} is under way, by {move.who} since {move.began}: "
-            f"salt-run release.status"
-        ]
+        return [self.move.in_the_way] if self.move else []
 
 
 def look(cloud, new, public_name):

@@ -1,6 +1,7 @@
 """Where a release stands: where each address is and should be, what is under way, and the one command to type."""
 
 from idr.cloud import lock
+from idr.cloud.live import RELEASED
 from idr.release import record
 from idr.release.standing import took_over
 from idr.release.switching import new_of
@@ -26,8 +27,8 @@ def of(now, new=None):
     state = _state(now, move, new, release)
     if move:
         problems.insert(0, f"{state}, by {move.who} since {_told(move.began)}, and hasn't ended")
-    elif should and now.released and now.released != [should]:
-        problems.append(f"by its record {' and '.join(now.released)} is the public's, and {should} has to be")
+    elif not problems and should and now.released and now.released != [should]:
+        problems.append(_otherwise_recorded(now, should))
     next_, notes = _next(now, move, new, release, should, held)
     if new and new not in now.records:
         problems.append(f"{new}: no environment of this cloud: salt-run environment.list")
@@ -59,6 +60,15 @@ def lines(status):
     yield from (f"NOT AS IT SHOULD BE: {line}" for line in status["problems"])
     yield from (f"note: {line}" for line in status["notes"])
     yield f"next: {status['next'] or 'nothing to do'}"
+
+
+def _otherwise_recorded(now, should):
+    """That the records say another environment is the public's than has it and should, and what mends them."""
+    wrong = [name for name in now.released if name != should]
+    mend = [f"set --tag {RELEASED} {should}"] if should not in now.released else []
+    mend += [f"unset --tag {RELEASED} {name}" for name in wrong]
+    told = f"by its record {' and '.join(now.released)} is the public's, and {should} has to be"
+    return f"{told}: openstack security group {', and '.join(mend)}"
 
 
 def _meant(now, move):
@@ -104,7 +114,7 @@ def _addresses(now, should, ends):
         known = now.named(now.moving.spare) if now.moving else None
         found += [_address(now, "spare", it, other) for it in has or filter(None, [known])]
         if not has:
-            problems.append(f"{other.name} has no address")
+            problems.append(f"{other.name} has no address: salt-run environment.apply {name} apply=True gives it one")
     return found, problems
 
 
@@ -122,7 +132,8 @@ def _state(now, move, new, release):
         switch = _unfinished(now)
         return f"{switch.target} took over from {switch.source}, which goes" if switch else "none is under way"
     if now.holder(now.public) == new:
-        at = next((it.began for it in now.history if it.target == new and it.end != record.UNDONE), None)
+        known = (it for it in now.history if (it.kind, it.target) == (record.SWITCH, new) and it.end != record.UNDONE)
+        at = next((it.began for it in known), None)
         return f"{new} took over from {release.source}" + (f", {_told(at)}" if at else "")
     return f"{new} is ready to take over from {release.source}" if release.ready else f"{new} is being prepared"
 
@@ -132,25 +143,39 @@ def _next(now, move, new, release, should, held):
     public, live = now.public, now.holder(now.public)
     if move:
         holder = next((it.holder for _, it in held), None)
-        if holder and lock.is_alive(holder):
-            return None, [f"{holder} goes on with it, here: wait for that"]
         broken = f" break_lock={holder}" if holder else ""
         command = f"salt-run release.resume {new_of(move)} apply=True{broken}"
+        if holder and lock.is_alive(holder):
+            other = f"unless that process is another one by now, as after a restart (ps -p {holder.rpartition(':')[2]})"
+            return None, [f"{holder} goes on with it, here: wait for that", f"{other}: {command}"]
         notes = [f"to have everything back as it was before: {command} back=True"]
         if holder and not lock.is_dead(holder):
             notes.insert(0, f"only once you're sure that {holder} is dead; as long as it isn't, it goes on with it")
         return command, notes
     if live is None:
         return f"salt-run environment.apply {should or '<env>'} address={public.ip} apply=True", []
+    if should != live and not (release and {should, live} == {new, release.source}):  # it was moved by hand
+        return f"openstack floating ip set --port {now.proxy(should).name} {public.ip}", []
     if release is None and _unfinished(now):
         return f"salt-run release.finish {live}", ["its finish was begun: there's no way back any more"]
     if release is None:
         name = new if new and new != live else "<new>"
         return f"salt-run release.prepare {name} from={live}", []
+    if live == new and should != live:
+        return f"salt-run release.rollback {new}", []
     if live == new:
         there = now.proxy(release.source) is not None
         way_back = [f"until then the way back is: salt-run release.rollback {new} apply=True"] if there else []
+        if _last_failed(now, new):
+            how = f"it wasn't as it should be, and {release.source} didn't answer at all: mend either"
+            return f"salt-run environment.show {new}", [how, *way_back]
         return f"salt-run release.finish {new}", way_back
+    after = now.release(live)
+    if after and after.source == new:
+        return f"salt-run release.status {live}", [f"{new} is the way back from {live}"]
+    if live != release.source:
+        why = f"{new} was prepared to follow {release.source}, and {live} is live: it can't be switched to"
+        return f"salt-run release.abort {new}", [why]
     if release.ready:
         return f"salt-run release.switch {new} production={public.ip}", []
     return f"salt-run release.prepare {new} from={release.source} apply=True", []
@@ -161,6 +186,12 @@ def _unfinished(now):
     switch, live = took_over(now.history), now.holder(now.public)
     is_one = switch and switch.target == live and switch.source in now.records and not now.release(live)
     return switch if is_one else None
+
+
+def _last_failed(now, new):
+    """Whether the last move gave an environment the public's address for want of a better one."""
+    last = next((it for it in now.history if it.kind != record.FINISH), None)
+    return last is not None and (last.target, last.end) == (new, record.FAILED)
 
 
 def _others(now, new):

@@ -24,6 +24,7 @@ BETWEEN = 3  # seconds between them: the network may take a moment
 POLL = 2  # seconds between two questions of the bake time
 SILENT = 3  # questions without an answer in a row, and it's over
 PATIENCE = 60  # seconds for what is written down, and for locks to be given back
+FAILING = "failing"  # is said where it's known that what gets the public's doesn't show what it should
 UNDRAINED = "undrained"  # is said where users who can't be told and drained don't matter
 STOPPED = "stopped in the middle; what was moved stays where it is"
 
@@ -83,7 +84,9 @@ def of_switch(now, new, named, who):
     elif release.ready is None:
         problems.append(f"{new} isn't ready: salt-run release.prepare {new} from={release.source} apply=True")
     elif old not in (None, new, release.source):
-        problems.append(f"{new} was prepared to follow {release.source}, and {old} has {public.ip}")
+        problems.append(
+            f"{new} was prepared to follow {release.source}, and {old} has {public.ip}: salt-run release.abort {new}"
+        )
     if problems:
         raise Refused(problems)
     return record.Move(record.SWITCH, old, new, spare[0].ip, _moment(now), who)
@@ -206,48 +209,57 @@ def begin(means, move, limits, checks=None, commit=None, even_if=()):
 
     checks:   how many were passed before
     commit:   of the environment that is to be the public's
-    even_if:  ``UNDRAINED`` may be in it
+    even_if:  ``UNDRAINED`` and ``FAILING`` may be in it
 
     Refused, with nothing changed, where Jupyter's users can't be drained. Everything else that fails is undone.
     """
+    try:
+        _put(means, record.moving_tag(move), time.monotonic() + limits.limit)
+    except lock.Lost:
+        raise
+    except (IdrError, *ERRORS) as error:
+        how = f"how it stands: salt-run release.status {new_of(move)}"
+        raise Refused([*_lines(error), how], "stopped before anything was moved") from error
     try:
         means.drain(move.source)
     except (IdrError, *ERRORS) as error:
         if UNDRAINED not in even_if:
             more = f"To go on all the same: even_if={UNDRAINED}"
             problem = f"users can't be drained: {_line(error)}. {more}"
-            raise Refused([problem, *_undrained(means, move.source)]) from error  # they may have been told
+            notes = _undrained(means, move.source)  # they may have been told
+            raise Refused([problem, *notes, *_called_off(means, move)]) from error
         means.tell(f"users weren't drained: {_line(error)}")
-    try:
-        _put(means, record.moving_tag(move), time.monotonic() + limits.limit)
-    except (IdrError, *ERRORS):
-        _undrained(means, move.source)
-        raise
-    return go_on(means, move, limits, checks, commit)
+    return go_on(means, move, limits, checks, commit, even_if)
 
 
-def go_on(means, move, limits, checks=None, commit=None):
+def go_on(means, move, limits, checks=None, commit=None, even_if=()):
     """
     Do what is left of a move, forward or back as it was going; returns how it is ``Done``.
 
     Where its entry is in the history already, and the addresses are as that says, nothing is left but to say so.
     """
-    now = moves.again(lambda: seen.look(means.fresh(), means.tag), time.monotonic() + PATIENCE, "looking")
+    try:
+        now = moves.again(lambda: seen.look(means.fresh(), means.tag), time.monotonic() + PATIENCE, "looking")
+    except (IdrError, *ERRORS) as error:
+        how = f"salt-run release.resume {new_of(move)} apply=True"
+        raise Refused([*_lines(error), f"to go on with it: {how}"], STOPPED) from error
     means.allowed(now)
     entry = next((it for it in now.history if (it.kind, it.began) == (move.kind, move.began)), None)
-    if entry and not moves.left(now, move.back if entry.end == record.UNDONE else move):
-        notes = _undrained(means, move.source if entry.end == record.UNDONE else move.target)
+    is_meant = entry and (entry.end == record.UNDONE) == move.is_undone  # it may be wanted back since that was written
+    if is_meant and not moves.left(now, move.back if move.is_undone else move):
+        notes = _undrained(means, move.source if move.is_undone else move.target)
         _end(means, move, entry)
         return Done(entry, (), tuple(notes))
     if move.is_undone:
         return undo(means, move, ["it was on its way back"], limits, checks)
     watch, began = Watch(lambda: means.answers(now.public.ip)), time.monotonic()
     try:
-        why = _forward(means, move, now.public.ip, began + limits.limit, limits.bake, watch)
+        is_known = FAILING in even_if
+        why = _forward(means, move, now.public.ip, began + limits.limit, limits.bake, watch, is_known)
     except lock.Lost:
         raise
     except (IdrError, *ERRORS) as error:
-        why = getattr(error, "problems", None) or [_line(error)]
+        why = _lines(error)
     if why and _is_better_back(means, move):
         return undo(means, move, why, limits, checks, watch, began)
     end = record.FAILED if why else record.CONFIRMED
@@ -276,13 +288,13 @@ def undo(means, move, why, limits, checks=None, watch=None, began=None):
         watch = watch or Watch(lambda: means.answers(public.ip))
         with watch.going_on():
             moves.carry_out(means.fresh, move.back, until, means.tell, means.tag, means.allowed)
-            problems = _looked_at(means, move.source, public.ip, until)
+            problems = _looked_at_once_back(means, move.source, public.ip, until)
     except lock.Lost:
         raise
     except (IdrError, *ERRORS) as error:
         how = f"salt-run release.resume {new_of(move)} back=True apply=True"
-        more = getattr(error, "problems", None) or [_line(error)]
-        raise Refused([*why, *(f"going back: {line}" for line in more), f"to go on with it: {how}"], STOPPED) from error
+        more = [f"going back: {line}" for line in _lines(error)]
+        raise Refused([*why, *more, f"to go on with it: {how}"], STOPPED) from error
     moved = _moved(move, record.UNDONE, watch, began, checks, None)
     notes = _undrained(means, move.source)
     _end(means, move, moved)
@@ -290,11 +302,14 @@ def undo(means, move, why, limits, checks=None, watch=None, began=None):
     return Done(moved, (*why, *wrong), tuple(notes))
 
 
-def _forward(means, move, ip, until, bake, watch):
-    """Move, look and watch; returns what is wrong, a line each, nothing when it's to be confirmed."""
+def _forward(means, move, ip, until, bake, watch, is_known):
+    """
+    Move, look and watch; returns what is wrong, a line each, nothing when it's to be confirmed. Where it IS KNOWN that
+    pages aren't as they should be, they aren't looked at.
+    """
     with watch.going_on():
         moves.carry_out(means.fresh, move, until, means.tell, means.tag, means.allowed)
-        problems = _looked_at(means, move.target, ip, until)
+        problems = [] if is_known else _looked_at(means, move.target, ip, until)
     if problems:
         return [f"{move.target}, through {ip}: {line}" for line in problems]
     if time.monotonic() > until:
@@ -312,6 +327,14 @@ def _looked_at(means, environment, ip, until):
         means.tell(f"once more in {BETWEEN} s: {problems[0]}")
         time.sleep(BETWEEN)
     return problems
+
+
+def _looked_at_once_back(means, environment, ip, until):
+    """The same of one that has its place again, and keeps it: what can't be looked at is told, and is no failure."""
+    try:
+        return _looked_at(means, environment, ip, until)
+    except (IdrError, *ERRORS) as error:
+        return [f"it can't be looked at: {line}" for line in _lines(error)]
 
 
 def _watched(move, ip, bake, watch):
@@ -333,7 +356,11 @@ def _is_better_back(means, move):
     spare = now.named(move.spare)
     if now.holder(now.public) != move.target or spare is None or now.holder(spare) != move.source:
         return True
-    return any(means.answers(spare.ip) for _ in range(LOOKS))
+    for number in range(LOOKS):
+        time.sleep(BETWEEN if number else 0)  # its address may need a moment, too
+        if means.answers(spare.ip):
+            return True
+    return False
 
 
 def _put(means, tag, until):
@@ -349,6 +376,27 @@ def _put(means, tag, until):
     return moves.again(put, until, f"the tag {tag}")
 
 
+def _called_off(means, move):
+    """Take it off that something is under way, as nothing was moved; a line with what ends it where that fails."""
+
+    def call_off():
+        cloud = means.fresh()
+        now = seen.look(cloud, means.tag)
+        means.allowed(now)
+        _take_off(cloud, now.public)
+
+    try:
+        moves.again(call_off, time.monotonic() + PATIENCE, "taking off that it's under way")
+    except (IdrError, *ERRORS) as error:
+        return [_line(error), f"to end it: salt-run release.resume {new_of(move)} back=True apply=True"]
+    return []
+
+
+def _take_off(cloud, public):
+    for tag in sorted(record.of_move(public.tags)):  # that it's on its way back goes first
+        record.take(cloud, record.ADDRESSES, public.id, tag)
+
+
 def _end(means, move, moved):
     """Write into the history how it ended, and then that nothing is under way."""
 
@@ -357,8 +405,7 @@ def _end(means, move, moved):
         now = seen.look(cloud, means.tag)
         means.allowed(now)
         record.say_moved(cloud, now.public.id, now.public.tags, moved)
-        for tag in sorted(record.of_move(now.public.tags)):  # that it's on its way back goes first
-            record.take(cloud, record.ADDRESSES, now.public.id, tag)
+        _take_off(cloud, now.public)
 
     try:
         moves.again(end, time.monotonic() + PATIENCE, "writing that")
@@ -385,5 +432,9 @@ def _undrained(means, environment):
     return []
 
 
+def _lines(error):
+    return getattr(error, "problems", None) or [told(error) if isinstance(error, ERRORS) else str(error)]
+
+
 def _line(error):
-    return told(error) if isinstance(error, ERRORS) else str(error)
+    return "; ".join(_lines(error))

@@ -7,7 +7,9 @@ import pytest
 
 from idr.cloud import destroying, planning
 from idr.cloud.making import Outcome
+from idr.cloud.model import PRODUCTION_TAG
 from idr.errors import Refused
+from idr.release import record
 from tests import clouds
 from tests.unit.test_cloud_credential import Cloud, there
 from tests.unit.test_cloud_planning import IDR
@@ -117,6 +119,20 @@ def test_released_is_live_on_a_first_run_too(roll_back):
     [problem] = problems(roll_back, facts, NAME)
 
     assert "it was released" in problem
+
+
+@pytest.mark.parametrize("name, is_in_it", [("idr", True), (NAME, True), ("other", False)])
+def test_neither_end_of_a_move_that_is_under_way_is_removed(monkeypatch, name, is_in_it):
+    """Cut off in the middle, one of them may not be live by any sign: it's the way back, or the way on."""
+    tag = record.moving_tag(record.Move("switch", "idr", NAME, "198.51.100.11", "20261124T050000Z", "ada@desk"))
+    address = clouds.find(IDR, "address", "198.51.100.10")
+    facts = clouds.changed(IDR, address, tags=[PRODUCTION_TAG, tag])
+    monkeypatch.setattr(destroying, "facts", lambda cloud: facts)
+    monkeypatch.setattr(destroying.live, "signs", lambda *_: ([], []))
+    monkeypatch.setattr(destroying, "_credential", lambda *_: [])
+    plan, _ = destroying._plan(None, clouds.wanted(name), "run-2")
+    told = [line for line in plan.problems if "a switch from idr to newidr is under way" in line]
+    assert len(told) == is_in_it and all(line.endswith("salt-run release.status") for line in told)
 
 
 @pytest.mark.parametrize(

@@ -285,6 +285,13 @@ def test_a_certificate_that_will_soon_be_over(world):
     assert "in 3.0 days, and 14 are needed: put the right pair into /sites/newidr/tls" in line
 
 
+def test_a_dead_ones_lock_that_is_to_be_broken_is_in_nobodys_way(world):
+    on_it(world)
+    [line] = check(broken="eve@desk:2").problems
+    assert "idr since 2026-11-25T04:00:00.000Z" in line and "break_lock=ada@desk:1" in line
+    assert check(broken="ada@desk:1").problems == ()
+
+
 def test_all_that_is_broken_is_told_at_once(world):
     for break_, _ in BROKEN.values():
         break_(world)

@@ -272,17 +272,6 @@ def test_what_is_half_gone_is_not_ready(world, monkeypatch):
     assert environments(world) == {"idr"}
 
 
-def test_what_another_one_took_over_from_is_its_way_back_and_no_release_to_be_given_up(switched):
-    switched.spare()
-    release_of("third", "newidr", switched)
-    switched.switch("newidr", "third")
-    switched.tell_public(moved(source="newidr", target="third", days=1))
-
-    assert why_not_abort() == [
-        "third took over from newidr, which goes with that release: salt-run release.finish third"
-    ]
-
-
 def test_the_set_stays_and_that_is_told(world):
     prepare()
     set_ = record.release_of(world.tags("newidr")).set
@@ -304,6 +293,15 @@ def test_what_is_live_or_of_no_release_or_being_moved_is_not_given_up(switched):
     assert moving.startswith("a rollback from newidr to idr is under way")
     standing.forget(switched, switched.facts, "newidr")
     assert why_not_abort()[-1] == "newidr is of no release: remove it: salt-run environment.destroy newidr"
+
+
+def test_one_that_was_replaced_by_a_later_release_is_the_way_back_and_not_given_up(switched):
+    switched.switch("newidr", "idr")
+    switched.tell_public(moved(source="newidr", target="third", days=1))
+    [line] = why_not_abort()
+    assert line == "third took over from newidr, which goes with that release: salt-run release.finish third"
+    switched.tell_public(moved(record.ROLLBACK, "newidr", "idr", 0))
+    assert aborting.plan("newidr", folders("newidr"), print).problems == ()
 
 
 def test_where_nothing_was_begun_there_is_nothing_to_give_up(world):

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from idr.cloud import lock
-from idr.errors import IdrError
+from idr.errors import IdrError, Refused
 from idr.release import record, seat
 from tests.outputters import outputter
 from tests.releases import PUBLIC, SPARE, Project, quickly
@@ -23,7 +23,7 @@ def project(monkeypatch):
     project.problems, project.asked, means = (), [], project.means()
 
     def check(new, old, **given):
-        project.asked.append((new, old, given["address"], given["even_if"]))
+        project.asked.append((new, old, given["address"], given["even_if"], given["broken"]))
         return SimpleNamespace(passed=PASSED, problems=project.problems, writes=(), commit="0a1b2c3d4e5f" * 3)
 
     monkeypatch.setattr(seat, "connect", lambda name: project.cloud)
@@ -62,7 +62,7 @@ def test_the_plan_shows_before_and_after_and_what_every_guard_says(runner, proje
     assert plan["passed"] == list(PASSED)
     typed = f"salt-run release.switch newidr production={PUBLIC} even_if=writes,undrained apply=True"
     assert plan["comment"].endswith(typed)
-    assert project.asked == [("newidr", "idr", PUBLIC, ("writes",))]  # the other is no guard of a check's
+    assert project.asked == [("newidr", "idr", PUBLIC, ("writes",), None)]  # the other is no guard of a check's
     shown = outputter("release").output(plan).splitlines()
     assert f"public address {PUBLIC}: idr-proxy-idr -> newidr-proxy-newidr" in shown and "  ok  " + PASSED[0] in shown
 
@@ -125,6 +125,14 @@ def test_it_needs_a_fresh_pass(runner, project):
     assert answer["problems"] == list(project.problems) and project.now() == before
 
 
+def test_whose_lock_is_to_be_broken_keeps_no_guard_from_passing(runner, project):
+    plan = runner.switch("newidr", break_lock="ada@desk:4711")["data"]
+    assert plan["comment"].endswith(f"production={PUBLIC} break_lock=ada@desk:4711 apply=True")
+    project.group("idr").description += "; held by ada@desk:4711 since 2026-11-24T05:00:00.000Z to switch"
+    answer = runner.switch("newidr", production=PUBLIC, apply=True, here=True, break_lock="ada@desk:4711")
+    assert answer["result"] is True and [it[-1] for it in project.asked] == ["ada@desk:4711"] * 2
+
+
 def test_one_that_is_undone_is_no_success_and_says_why(runner, project):
     project.broken.add("newidr")
     answer = runner.switch("newidr", production=PUBLIC, apply=True, here=True)
@@ -132,10 +140,17 @@ def test_one_that_is_undone_is_no_success_and_says_why(runner, project):
     assert project.owners()[0] == "idr"
 
 
-def test_the_way_back_is_looked_at_first_and_says_what_is_lost(runner, project):
+def test_the_way_back_is_looked_at_first_and_says_what_is_lost(runner, project, monkeypatch):
     runner.switch("newidr", production=PUBLIC, apply=True, here=True)
     plan = runner.rollback("newidr")["data"]
     assert plan["lost"] == ["3 annotations, by ada"] and plan["result"]
+
+    def refused(*_):
+        raise Refused(["newidr: its master has no release.writes yet"])
+
+    monkeypatch.setattr(seat.checking, "writes_since", refused)
+    [line] = runner.rollback("newidr")["data"]["lost"]
+    assert line.endswith("UTC isn't known: newidr: its master has no release.writes yet")
 
     project.broken.add("idr")
     before = project.now()
@@ -145,6 +160,22 @@ def test_the_way_back_is_looked_at_first_and_says_what_is_lost(runner, project):
     assert runner.rollback("newidr", even_if="quickly")["problems"] == [
         "even_if: only `failing` and `undrained` can be said, not quickly"
     ]
+
+
+def test_the_way_back_to_one_that_is_known_to_fail_is_not_undone_for_that(runner, project):
+    runner.switch("newidr", production=PUBLIC, apply=True, here=True)
+    project.broken.add("idr")
+    answer = runner.rollback("newidr", even_if="failing", apply=True, here=True)
+    assert answer["result"] is True and project.owners() == ("idr", "newidr", ["idr"])
+
+
+def test_whoever_goes_back_does_not_wait_for_what_is_lost(runner, project, monkeypatch, capsys):
+    runner.switch("newidr", production=PUBLIC, apply=True, here=True)
+    monkeypatch.setattr(seat.checking, "writes_since", None)
+    assert runner.rollback("newidr", apply=True, here=True)["result"] is True
+    [_, switched] = project.now().history
+    told = f"lost by going back: what was written to newidr since {record.when(switched.began):%Y-%m-%d %H:%M} UTC: "
+    assert f"{told}salt-run release.writes newidr since={switched.began}\n" in capsys.readouterr().err
 
 
 def test_what_was_cut_off_is_ended_or_undone(runner, project, monkeypatch):
@@ -163,6 +194,26 @@ def test_what_was_cut_off_is_ended_or_undone(runner, project, monkeypatch):
     assert runner.resume("newidr", back=True)["data"]["steps"]
     answer = runner.resume("newidr", back=True, apply=True, here=True)
     assert answer["result"] is True and project.owners()[0] == "idr"
+
+
+def test_what_was_given_up_or_finished_since_it_was_looked_at_is_not_moved(runner, project, monkeypatch):
+    """By a run that had the lock meanwhile, and died before it had taken any address."""
+    whole = seat.switching.both_locks
+
+    def given_up(*given):
+        project.group("newidr").tags = [it for it in project.group("newidr").tags if not it.startswith("idr-re")]
+        return whole(*given)
+
+    monkeypatch.setattr(seat.switching, "both_locks", given_up)
+    answer = runner.switch("newidr", production=PUBLIC, apply=True, here=True)
+    assert "it's otherwise by now" in answer["problems"][0] and project.owners()[0] == "idr"
+
+
+def test_a_switch_that_another_ends_has_its_commit_in_the_history(runner, project):
+    move = record.Move(record.SWITCH, "idr", "newidr", SPARE, "20261124T050000Z", "ada@desk")
+    project.address(PUBLIC).tags.append(record.moving_tag(move))
+    assert runner.resume("newidr", apply=True, here=True)["result"] is True
+    assert project.now().history[0].commit == "0a1b2c3d4e5f"
 
 
 def test_how_it_stands_has_an_exit_code(runner, project):

@@ -131,6 +131,45 @@ def test_a_dead_one_is_to_be_broken_by_name_a_living_one_waited_for(project):
     assert found["next"].endswith("break_lock=ben@laptop:4711") and "only once you're sure" in found["notes"][0]
 
 
+def test_a_living_process_that_may_be_another_by_now_is_told_with_what_is_typed_then(project):
+    begin(project)
+    hold(project, lock.this_process())
+    found = stands(project)
+    pid = lock.this_process().rpartition(":")[2]
+    assert found["next"] is None
+    assert f"ps -p {pid}" in found["notes"][1]
+    assert found["notes"][1].endswith(f"salt-run release.resume newidr apply=True break_lock={lock.this_process()}")
+
+
+def test_one_that_was_to_follow_another_than_is_live_is_to_be_given_up(project):
+    project.neutron.create_security_group("other", "IDR environment other, made by run-1")
+    project.address(PUBLIC).port_id = project.neutron.add_port("other-proxy-other", "other")
+    project.address(PUBLIC).description = "IDR environment other"
+    for tags in (project.group("newidr").tags, project.group("newidr").tags[:1]):
+        project.group("newidr").tags = tags
+        found = stands(project, "newidr")
+        assert found["next"] == "salt-run release.abort newidr"
+        assert "was prepared to follow idr, and other is live" in found["notes"][0]
+
+
+def test_one_that_was_replaced_itself_is_the_way_back_and_nothing_to_be_given_up(project):
+    project.neutron.create_security_group("third", "IDR environment third, made by run-1")
+    project.address(PUBLIC).port_id = project.neutron.add_port("third-proxy-third", "third")
+    project.group("third").tags.append(record.release_tag(record.Release("newidr", "newidr-1", "0a1b2c3", BEGAN)))
+    end(project, "switch", "newidr", "third")
+    found = stands(project, "newidr")
+    assert found["next"] == "salt-run release.status third"
+    assert found["notes"][0] == "newidr is the way back from third"
+
+
+def test_one_that_failed_and_stayed_is_to_be_looked_at(project):
+    move_all(project)
+    end(project, "switch", "idr", "newidr", "failed")
+    found = stands(project)
+    assert found["next"] == "salt-run environment.show newidr"  # a finish is refused
+    assert "didn't answer at all" in found["notes"][0] and "release.rollback newidr" in found["notes"][1]
+
+
 def test_what_was_moved_by_hand_is_told(project):
     move_all(project)
     end(project, "switch", "idr", "newidr")
@@ -138,6 +177,25 @@ def test_what_was_moved_by_hand_is_told(project):
     found = stands(project)
     assert f"the public's address {PUBLIC} is on idr-proxy-idr, and should be newidr's" in found["problems"]
     assert found["next"] == f"salt-run release.switch newidr production={PUBLIC}"
+
+
+def test_what_was_moved_by_hand_after_a_rollback_goes_back_and_nothing_is_finished(project):
+    end(project, "rollback", "newidr", "idr")
+    move_all(project)
+    found = stands(project)
+    assert f"the public's address {PUBLIC} is on newidr-proxy-newidr, and should be idr's" in found["problems"]
+    assert found["next"] == "salt-run release.rollback newidr"
+
+
+@pytest.mark.parametrize("is_finished", [False, True])
+def test_what_was_moved_by_hand_to_a_third_one_is_moved_back_by_hand(project, is_finished):
+    move_all(project)
+    end(project, "switch", "idr", "newidr")
+    if is_finished:
+        project.group("newidr").tags = ["idr-released"]
+    project.neutron.create_security_group("other", "IDR environment other, made by run-1")
+    project.address(PUBLIC).port_id = project.neutron.add_port("other-proxy-other", "other")
+    assert stands(project, "newidr")["next"] == f"openstack floating ip set --port newidr-proxy-newidr {PUBLIC}"
 
 
 def test_an_address_that_is_nobodys_is_to_be_put_back(project):
@@ -157,7 +215,9 @@ def test_an_environment_that_nobody_knows_is_told(project):
 def test_a_record_that_says_otherwise_is_told(project):
     project.group("newidr").tags.append("idr-released")
     project.group("idr").tags.remove("idr-released")
-    assert stands(project)["problems"] == ["by its record newidr is the public's, and idr has to be"]
+    found = stands(project)
+    how = "openstack security group set --tag idr-released idr, and unset --tag idr-released newidr"
+    assert found["problems"] == [f"by its record newidr is the public's, and idr has to be: {how}"]
 
 
 def test_both_are_shown_as_tables_and_lines(project):

@@ -6,7 +6,7 @@ import pytest
 
 from idr.cloud import lock
 from idr.errors import IdrError, Refused
-from idr.release import record, switching
+from idr.release import record, status, switching
 from tests.neutron import Killed
 from tests.releases import BEGAN, PUBLIC, SPARE, Project, quickly
 
@@ -128,6 +128,20 @@ def test_where_the_old_one_is_dead_nothing_is_better_by_going_back(project):
     assert done.why and [it.end for it in project.now().history] == ["failed"]
 
 
+def test_an_old_one_whose_address_needs_a_moment_is_no_dead_one(project, monkeypatch):
+    project.broken.add("newidr")
+    means, asked = project.means(), []
+
+    def answers(ip):
+        asked.append(project.clock.now)
+        return ip != SPARE or project.clock.now - next(iter(asked)) > 2
+
+    monkeypatch.setattr(project, "means", lambda: switching.replace(means, answers=answers))
+    monkeypatch.setattr(switching, "LOOKS", 2)
+    monkeypatch.setattr(switching, "_looked_at", lambda *_: ["newidr is broken"])
+    assert switch(project).moved.end == "undone" and is_at_rest(project) == AT_OLD
+
+
 def test_over_its_limit_it_is_undone(project, monkeypatch):
     means = project.means()
 
@@ -160,9 +174,74 @@ def test_users_who_cannot_be_told_are_no_reason_only_where_that_is_said(project)
     [problem] = refused.value.problems
     assert problem.endswith("even_if=undrained") and "no answer" in problem
     assert project.did == ["undrain idr"]  # they may have been told
-    assert project.now().addresses == before.addresses and is_at_rest(project) == AT_OLD
+    assert project.now().public.tags == before.public.tags and is_at_rest(project) == AT_OLD
 
     assert switch(project, even_if=("undrained",)).moved.end == "confirmed"
+
+
+def test_why_users_cannot_be_told_is_told_where_it_was_refused(project):
+    project.undrainable = Refused(["known_hosts of idr: not there", "keys of idr: not there"])
+    with pytest.raises(Refused) as refused:
+        switch(project)
+    [problem] = refused.value.problems
+    assert "can't be drained: known_hosts of idr: not there; keys of idr: not there. " in problem
+
+
+def test_one_that_dies_while_users_are_drained_is_known_and_back_lets_them_come_again(project, monkeypatch):
+    def drain(environment):
+        raise Killed
+
+    means = project.means()
+    monkeypatch.setattr(project, "means", lambda: switching.replace(means, drain=drain))
+    with pytest.raises(Killed):
+        switch(project)
+    assert status.of(project.now())["next"] == "salt-run release.resume newidr apply=True"
+
+    resume(project, back=True)
+    assert is_at_rest(project) == AT_OLD and project.did == ["undrain idr"]
+
+
+def test_users_who_cannot_be_told_and_an_api_that_is_away_are_told_with_how_to_end_it(project, monkeypatch):
+    def drain(environment):
+        project.neutron.spoiled = dict.fromkeys(range(100_000), 503)
+        raise IdrError("idr-a-dockermanager: no answer")
+
+    means = project.means()
+    monkeypatch.setattr(project, "means", lambda: switching.replace(means, drain=drain))
+    with pytest.raises(Refused) as refused:
+        switch(project)
+    assert "can't be drained" in refused.value.problems[0]
+    assert refused.value.problems[-1].endswith("salt-run release.resume newidr back=True apply=True")
+    project.neutron.spoiled = {}
+    resume(project, back=True, broken=project.now().records["idr"].holders[0].holder)
+    assert is_at_rest(project) == AT_OLD
+
+
+def test_an_api_that_is_away_once_users_are_drained_is_told_with_how_to_go_on(project, monkeypatch):
+    def drain(environment):
+        project.neutron.spoiled = dict.fromkeys(range(100_000), 503)
+
+    means = project.means()
+    monkeypatch.setattr(project, "means", lambda: switching.replace(means, drain=drain))
+    with pytest.raises(Refused) as refused:
+        switch(project)
+    assert refused.value.problems[-1] == "to go on with it: salt-run release.resume newidr apply=True"
+    project.neutron.spoiled = {}
+    resume(project, broken=project.now().records["idr"].holders[0].holder)
+    assert is_at_rest(project) == AT_NEW
+
+
+def test_what_may_not_have_begun_is_told_with_where_that_is_seen(project, monkeypatch):
+    whole = switching._put
+
+    def away(*given):
+        project.neutron.spoiled = dict.fromkeys(range(100_000), 503)
+        return whole(*given)
+
+    monkeypatch.setattr(switching, "_put", away)
+    with pytest.raises(Refused) as refused:
+        switch(project)
+    assert refused.value.problems[-1].endswith("salt-run release.status newidr") and project.did == []
 
 
 def test_an_api_that_is_away_leaves_what_is_moved_and_says_how_to_go_on(project, monkeypatch):
@@ -200,6 +279,68 @@ def test_what_cannot_be_written_down_is_told_with_how_to_go_on(project, monkeypa
     project.neutron.spoiled = {}
     resume(project, broken=project.now().records["idr"].holders[0].holder)
     assert is_at_rest(project) == AT_NEW and [it.end for it in project.now().history] == ["confirmed"]
+
+
+def test_one_that_is_back_but_for_its_last_tag_is_told_as_back_and_ends_as_that(project, monkeypatch):
+    project.broken.add("newidr")
+    whole = record.take
+
+    def dies(cloud, of, id_, tag):
+        if tag.startswith("idr-moving"):
+            raise Killed
+        whole(cloud, of, id_, tag)
+
+    monkeypatch.setattr(record, "take", dies)
+    with pytest.raises(Killed):
+        switch(project)
+    monkeypatch.setattr(record, "take", whole)
+    stands = status.of(project.now())
+    assert stands["state"].endswith("on its way back to idr")
+    assert all(it["right"] for it in stands["addresses"]), stands["addresses"]
+
+    resume(project)
+    assert is_at_rest(project) == AT_OLD and [it.end for it in project.now().history] == ["undone"]
+
+
+def test_one_that_was_confirmed_and_is_to_go_back_goes_back_though_it_dies_at_once(project, monkeypatch):
+    whole = switching._end
+
+    def written_only(means, move, moved):
+        record.say_moved(project.cloud, project.public, project.now().public.tags, moved)
+
+    monkeypatch.setattr(switching, "_end", written_only)
+    switch(project)
+    monkeypatch.setattr(switching, "_end", whole)
+    project.address(PUBLIC).tags.append(record.back_tag(project.now().moving))
+
+    resume(project)
+    assert is_at_rest(project) == AT_OLD and [it.end for it in project.now().history] == ["undone"]
+
+
+def test_an_old_one_that_cannot_be_looked_at_is_back_all_the_same(project, monkeypatch):
+    project.broken.add("newidr")
+    means = project.means()
+
+    def smoke(environment, ip):
+        if environment == "idr":
+            raise Refused(["release_ca: has to be another"])
+        return means.smoke(environment, ip)
+
+    monkeypatch.setattr(project, "means", lambda: switching.replace(means, smoke=smoke))
+    done = switch(project)
+    assert is_at_rest(project) == AT_OLD and done.moved.end == "undone"
+    assert done.why[-1] == f"idr has {PUBLIC} again, and: it can't be looked at: release_ca: has to be another"
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_a_spare_address_that_was_given_away_meanwhile_keeps_nobody_from_an_end(project, back):
+    project.address(PUBLIC).tags.append(record.moving_tag(MOVE))
+    del project.neutron.addresses[project.spare]
+
+    resume(project, back)
+    now = project.now()
+    assert (now.holder(now.public), now.moving) == ("idr" if back else "newidr", None)
+    assert f"{'newidr' if back else 'idr'}" in status.of(now)["problems"][0]
 
 
 REFUSED = {

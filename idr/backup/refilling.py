@@ -162,8 +162,8 @@ def _all(work, parts, tell):
     """What is done for each, side by side, and returned; refused with what kept which from it."""
     stopping = threading.Event()
     with ThreadPoolExecutor(len(parts)) as pool:
-        under_way = [pool.submit(work, part, stopping) for part in parts]
-        try:
+        try:  # from the first on: an interrupt may come while others are begun
+            under_way = [pool.submit(work, part, stopping) for part in parts]
             wait(under_way)
         except (KeyboardInterrupt, SystemExit):  # Salt makes the latter of Ctrl-C
             tell("stopping: what is at work on the servers is ended there; what is whole stays")

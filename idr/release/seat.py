@@ -1,10 +1,10 @@
 """A release's moves as they are done at an operator's seat: with the guards, and the real parts that a move needs."""
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from idr import table
-from idr.cloud import live, wanted
+from idr.cloud import live, lock, wanted
 from idr.cloud.connection import connect
 from idr.cloud.model import PRODUCTION_TAG
 from idr.door import who
@@ -67,9 +67,7 @@ def coming_switch(new, production, even_if, broken, folders, tell):
     """
     now = look(new)
     move = switching.of_switch(now, new, production, who())
-    others = tuple(it for it in even_if if it != switching.UNDRAINED)
-    named = {"address": now.public.ip, "even_if": others, "broken": broken}
-    checked = checking.check(new, move.source, **named, folders=folders, tell=tell)
+    checked = _checked(now, move, even_if, broken, folders, tell)
     steps = tuple(str(step) for step in moves.left(now, move))
     return Coming(
         now, move, steps, tuple(checked.passed), tuple(checked.problems), tuple(checked.writes), checked.commit
@@ -119,6 +117,8 @@ def begin(coming, limits, minutes, even_if, broken, typed, folders, tell):
     if coming.problems:
         raise Refused(coming.problems)
     means = _means(move, minutes, folders, tell)
+    if minutes and move.kind == record.SWITCH:
+        means = replace(means, again=lambda: _by_now(coming, even_if, folders, tell))
     with switching.both_locks(means.fresh, move, move.kind, broken, typed) as held:
         now = seen.look(means.fresh())
         spare = now.named(move.spare)
@@ -129,6 +129,18 @@ def begin(coming, limits, minutes, even_if, broken, typed, folders, tell):
         tell(f"{move.kind} from {move.source} to {move.target}: {now.public.ip} to {now.proxy(move.target).name}")
         checks = len(coming.passed) or None
         return switching.begin(switching.locked(means, held), move, limits, checks, coming.commit, even_if)
+
+
+def _by_now(coming, even_if, folders, tell):
+    """What keeps a switch from being done after its users' notice, in which much may have happened; our locks don't."""
+    tell("everything is checked once more, as users had their notice in between")
+    return _checked(coming.now, coming.move, even_if, lock.this_process(), folders, tell).problems
+
+
+def _checked(now, move, even_if, broken, folders, tell):
+    others = tuple(it for it in even_if if it != switching.UNDRAINED)
+    named = {"address": now.public.ip, "even_if": others, "broken": broken}
+    return checking.check(move.target, move.source, **named, folders=folders, tell=tell)
 
 
 def resume(coming, back, limits, broken, typed, folders, tell):

@@ -39,6 +39,7 @@ class Means:
     drain: Callable  # an environment: ends its Jupyter users' servers; an IdrError where that can't be had
     undrain: Callable  # the other way
     tell: Callable  # one line of progress
+    again: Callable = field(default=lambda: ())  # users are drained: what keeps it from being done by now, a line each
     tag: str = PRODUCTION_TAG
     allowed: Callable = field(default=lambda now: None)  # raises where by what Neutron says this run must not go on
 
@@ -211,7 +212,8 @@ def begin(means, move, limits, checks=None, commit=None, even_if=()):
     commit:   of the environment that is to be the public's
     even_if:  ``UNDRAINED`` and ``FAILING`` may be in it
 
-    Refused, with nothing changed, where Jupyter's users can't be drained. Everything else that fails is undone.
+    Refused, with nothing changed, where Jupyter's users can't be drained, and where by then something keeps it from
+    being done. Everything else that fails is undone.
     """
     try:
         _put(means, record.moving_tag(move), time.monotonic() + limits.limit)
@@ -229,6 +231,10 @@ def begin(means, move, limits, checks=None, commit=None, even_if=()):
             notes = _undrained(means, move.source)  # they may have been told
             raise Refused([problem, *notes, *_called_off(means, move)]) from error
         means.tell(f"users weren't drained: {_line(error)}")
+    problems = means.again()
+    if problems:
+        notes = _undrained(means, move.source)
+        raise Refused([*problems, *notes, *_called_off(means, move)], "stopped before anything was moved")
     return go_on(means, move, limits, checks, commit, even_if)
 
 

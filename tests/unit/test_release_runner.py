@@ -125,6 +125,25 @@ def test_it_needs_a_fresh_pass(runner, project):
     assert answer["problems"] == list(project.problems) and project.now() == before
 
 
+def test_after_users_had_their_notice_it_is_checked_once_more(runner, project, monkeypatch):
+    def drain(name):
+        project.problems = ("idr-omero: an import runs",)
+
+    monkeypatch.setattr(seat, "_hub", lambda name, folders: SimpleNamespace(
+        drain=lambda minutes, tell: drain(name), undrain=lambda tell, whosever: project.did.append("undrain idr"),
+    ))  # fmt: skip
+    before = project.owners()
+    answer = runner.switch("newidr", production=PUBLIC, drain=60, apply=True, here=True)
+
+    assert answer["problems"] == list(project.problems) and len(project.asked) == 2
+    assert project.owners() == before and project.did[-1] == "undrain idr"
+    assert project.now().moving is None
+
+    project.problems = ()
+    runner.switch("newidr", production=PUBLIC, drain=0, apply=True, here=True)
+    assert len(project.asked) == 3, "who was given no notice had no time for anything"
+
+
 def test_whose_lock_is_to_be_broken_keeps_no_guard_from_passing(runner, project):
     plan = runner.switch("newidr", break_lock="ada@desk:4711")["data"]
     assert plan["comment"].endswith(f"production={PUBLIC} break_lock=ada@desk:4711 apply=True")

@@ -22,6 +22,7 @@ MISMATCH, DISPROVED = "mismatch", "disproved"
 MAY_BE_SAID = (MISMATCH, DISPROVED)
 STOPPED = "stopped; what is put back stays, and the next run goes on from there"
 MOUNTING = 900  # seconds in which a server's volumes have to be there
+WAIT = 1  # second, after which it is looked whether somebody interrupts
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,8 @@ def _all(work, parts, tell):
     with ThreadPoolExecutor(len(parts)) as pool:
         try:  # from the first on: an interrupt may come while others are begun
             under_way = [pool.submit(work, part, stopping) for part in parts]
-            wait(under_way)
+            while wait(under_way, WAIT).not_done:  # an interrupt that comes just as a wait begins is seen after it
+                pass
         except (KeyboardInterrupt, SystemExit):  # Salt makes the latter of Ctrl-C
             tell("stopping: what is at work on the servers is ended there; what is whole stays")
             stopping.set()

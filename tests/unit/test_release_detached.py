@@ -59,8 +59,10 @@ def test_it_is_told_as_it_goes_on_and_returns_what_it_returned(command, tmp_path
 
 # What one who typed it does: is cut off, and somebody else goes on.
 TYPED = """
-import sys
+import signal
 from idr.release import detached
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what is begun in the background ignores it
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 detached.run("newidr", {words}, lambda line: print(line, flush=True), {command!r}, {place!r})
 """
 

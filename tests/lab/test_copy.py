@@ -114,7 +114,7 @@ def copied(lab, vault):
     assert killed_once(lab, "backup.copy", words, lambda: copies(lab))[0]
     until(lambda: not copies(lab), seconds=300)
     assert backup(lab, "copies", "idr", "at=vault")["sets"][0]["state"] == "taking"
-    faults.rules({**MARK, **FAULTS[KILLS[0]]})
+    faults.rules({**MARK, **FAULTS[KILLS[0]], "times": 9})  # each of its snapshots is told
     try:
         assert killed_once(lab, "backup.copy", words, lambda: any(faults.hits()))[0]
     finally:

@@ -10,15 +10,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import time
-from pathlib import Path
 
+from bench.lab import run
 from bench.machine import machine
 from lab.cloud.settings import DIRECTORY
 
-CTL = Path(__file__).parents[1] / "lab/ctl"
 SNAPSHOT = 5  # seconds
 GOAL, GOAL_FROZEN = 0.3, 1.5
 ONE_AFTER_ANOTHER = """
@@ -39,14 +36,6 @@ for each in list(disk.snapshots()):
         disk.delete_snapshot(each)
         disk.wait_for_delete(each)
 """
-
-
-def run(*command: str, script: str | None = None) -> str:
-    """What a command of `lab/ctl` said; it has to succeed."""
-    done = subprocess.run([CTL, *command], input=script, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-    return done.stdout
 
 
 def main() -> None:

@@ -11,14 +11,11 @@ from __future__ import annotations
 import json
 import os
 import statistics
-import subprocess
-import sys
-from pathlib import Path
 
+from bench.lab import run
 from bench.machine import machine
 from tests.lab.environments import ONE_SERVER, SMALL
 
-CTL = Path(__file__).parents[1] / "lab/ctl"
 TURNS = 10
 GOAL, GOAL_RATIO = 1.0, 1.5
 # What the other proxy answers with; nothing is deployed on it.
@@ -132,14 +129,6 @@ finally:
         record.take(cloud, record.GROUPS, before.records["idr"].id, live.RELEASED)
 print(json.dumps(said))
 """
-
-
-def run(*command: str, script: str | None = None) -> str:
-    """What a command of `lab/ctl` said; it has to succeed."""
-    done = subprocess.run([CTL, *command], input=script, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-    return done.stdout
 
 
 def main() -> None:

@@ -71,20 +71,12 @@ def public_name_of(environment, checkout=CHECKOUT):
 
 def backup_keep(environment, checkout=CHECKOUT):
     """How many of an environment's backup sets are kept, by rule: ``{"daily": 7, …}``. Refused with every problem."""
-    reader = _Reader(environment, {}, Path(checkout), Path.home())
-    keep = reader.backup_keep()
-    if reader.problems:
-        raise Refused(reader.problems)
-    return keep
+    return _of_pillar(environment, checkout, _Reader.backup_keep)
 
 
 def backup_hours(environment, checkout=CHECKOUT):
     """The hours of the day, UTC, at which an environment that is live backs itself up. Refused with every problem."""
-    reader = _Reader(environment, {}, Path(checkout), Path.home())
-    hours = reader.backup_hours()
-    if reader.problems:
-        raise Refused(reader.problems)
-    return hours
+    return _of_pillar(environment, checkout, _Reader.backup_hours)
 
 
 def release_expectations(environment, folder, checkout=CHECKOUT):
@@ -93,30 +85,26 @@ def release_expectations(environment, folder, checkout=CHECKOUT):
 
     folder:  the operator's site directory, whose ``release.sls``, of such keys alone, has the last word
     """
-    own = Path(folder) / RELEASE
-    reader = _Reader(environment, {}, Path(checkout), Path.home(), own)
-    found = expectations.parse(reader)
-    if reader.problems:
-        raise Refused(reader.problems)
-    return found
+    return _of_pillar(environment, checkout, expectations.parse, Path(folder) / RELEASE)
 
 
 def release_warm(environment, checkout=CHECKOUT):
     """Expressions that find in the cache's keys what a new release may answer otherwise. Refused with every problem."""
-    reader = _Reader(environment, {}, Path(checkout), Path.home())
-    expressions = reader.release_warm()
-    if reader.problems:
-        raise Refused(reader.problems)
-    return expressions
+    return _of_pillar(environment, checkout, _Reader.release_warm)
 
 
 def release_keep_days(environment, checkout=CHECKOUT):
     """Days after a switch for which the old environment is kept. Refused with every problem."""
-    reader = _Reader(environment, {}, Path(checkout), Path.home())
-    days = reader.release_keep_days()
+    return _of_pillar(environment, checkout, _Reader.release_keep_days)
+
+
+def _of_pillar(environment, checkout, read, release=None):
+    """What is READ of an environment's pillar, and of the site's RELEASE file; refused with every problem."""
+    reader = _Reader(environment, {}, Path(checkout), Path.home(), release)
+    found = read(reader)
     if reader.problems:
         raise Refused(reader.problems)
-    return days
+    return found
 
 
 class _Reader:

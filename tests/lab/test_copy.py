@@ -29,6 +29,7 @@ DECLARE = f"""
 cat > {DECLARED} && git add {DECLARED}
 git -c user.name=ada -c user.email=ada@example.org commit -qm 'An IDR to look at a copy'
 cp -a {SITE} {OF_ITS_OWN} && rm -f {OF_ITS_OWN}/known_hosts
+sed -i '/^  jupyter:/,/enabled:/ s/enabled: true/enabled: false/' {OF_ITS_OWN}/site.sls
 """
 NO_SNAPSHOTS = """
 for each in [it for it in disk.snapshots() if it.metadata.get("idr_set")]:

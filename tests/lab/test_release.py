@@ -17,7 +17,7 @@ pytestmark = pytest.mark.lab
 
 PRODUCTION = f"production={PUBLIC}"
 # Who comes while the address moves: a new connection every 10 ms, each with 5 s. Those that are there at that moment
-# are cut, as the new proxy doesn't know them, and one that is just being made may fail: bench/release.py tells how many.
+# are cut, as the new proxy doesn't know them, and one that is just being made may fail.
 VISITORS = """
 import asyncio, json, os, sys, time
 

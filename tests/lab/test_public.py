@@ -22,7 +22,7 @@ async def probe(port, gate, found):
         found.append(port)
 async def main():
     gate, found = asyncio.Semaphore(4000), []
-    await asyncio.gather(*(probe(port, gate, found) for port in range(1, 65536)))
+    await asyncio.gather(*(probe(port, gate, found) for port in range(65535, 0, -1)))
     print(*sorted(found))
 asyncio.run(main())
 """

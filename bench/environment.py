@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import time
-from pathlib import Path
 
+from bench.lab import run
 from bench.machine import machine
 from lab.cloud.settings import DIRECTORY
 
-CTL = Path(__file__).parents[1] / "lab/ctl"
 NAME, SOURCE = "newidr", "idr"
 CLONE = 30  # seconds
 GOAL, GOAL_CALLS = 0.5, 25
@@ -31,10 +28,7 @@ applying.apply("{NAME}", {{"sources": "{SOURCE}"}}, None, None, Path("~/.config/
 
 def seat(*command: str) -> str:
     """What a command of the operator's said; it has to succeed."""
-    done = subprocess.run([CTL, "outside", f".venv/bin/{command[0]}", *command[1:]], capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-    return done.stdout
+    return run("outside", f".venv/bin/{command[0]}", *command[1:])
 
 
 def timed(*command: str) -> tuple[float, str]:

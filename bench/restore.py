@@ -10,15 +10,13 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
+from bench.lab import run
 from bench.machine import machine
 from lab.volumes import GIGABYTE, SHELF
 
-CTL = Path(__file__).parents[1] / "lab/ctl"
 SIZES = 1, 4, 16  # GB
 PIECE = 1 << 20  # bytes, and as many left out after each: the clone of a file in one piece would cost nothing
 FICLONE = 0x40049409  # linux/fs.h
@@ -72,11 +70,7 @@ for find, delete in ((disk.snapshots, disk.delete_snapshot), (disk.volumes, disk
 
 def seat(script: str, **given) -> str:
     """What a script said at the operator's seat; it has to succeed."""
-    command = [CTL, "outside", ".venv/bin/python", "-"]
-    done = subprocess.run(command, input=BEGIN + script.format(**given), capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"a script at the seat ended with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-    return done.stdout.strip()
+    return run("outside", ".venv/bin/python", "-", script=BEGIN + script.format(**given)).strip()
 
 
 def fill(file: Path) -> None:

@@ -316,12 +316,11 @@ def finish(new, confirm=None, apply=False, even_if=None, break_lock=None, site=N
         answer = {"result": True, "comment": f"the release of {new} is finished, {done.old} is gone"}
         return answer | _removed(done.plan)
     ending = finishing.plan(new, even_if, _folders(site), tell)
-    words = ["salt-run", "release.finish", new, f"confirm={ending.old}"]
-    words += [*([f"even_if={even_if}"] if even_if else []), *([f"site={site}"] if site else []), "apply=True"]
     if ending.is_over:
         return _planned(ending.plan, [], list(ending.notes), ending.problems, "")
     lines = [] if ending.problems else [f"{new} is of no release any more, and there's no way back to {ending.old}"]
-    return _planned(ending.plan, lines, list(ending.notes), ending.problems, shlex.join(words))
+    typed = _typed("finish", new, {"confirm": ending.old, "even_if": even_if, "site": site})
+    return _planned(ending.plan, lines, list(ending.notes), ending.problems, f"salt-run {typed} apply=True")
 
 
 @door
@@ -352,8 +351,8 @@ def abort(new, confirm=None, apply=False, break_lock=None, site=None, **kwargs):
         done = aborting.abort(new, confirm, break_lock, folder, tell)
         return {"result": True, "comment": f"the release of {new} is given up"} | _removed(done.plan)
     would = aborting.plan(new, folder, tell)
-    words = ["salt-run", "release.abort", new, f"confirm={new}", *([f"site={site}"] if site else []), "apply=True"]
-    return _planned(would.plan, [], list(would.notes), would.problems, shlex.join(words))
+    typed = _typed("abort", new, {"confirm": new, "site": site})
+    return _planned(would.plan, [], list(would.notes), would.problems, f"salt-run {typed} apply=True")
 
 
 @door

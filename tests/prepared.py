@@ -26,9 +26,9 @@ class World:
     step before which a run is cut off, once.
     """
 
-    def __init__(self, monkeypatch):
+    def __init__(self, monkeypatch, *taken):
         self.facts, self.done, self.held, self.dies = IDR, [], [], None
-        self.commit, self.unclean, self.backup_problems, self.taken = HEAD, [], [], []
+        self.commit, self.unclean, self.backup_problems, self.taken = HEAD, [], [], [*taken]
         self.session = SimpleNamespace(get_project_id=lambda: "p-1")
         self.calls = SimpleNamespace(total=7)
         self.network = self

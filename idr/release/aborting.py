@@ -9,7 +9,8 @@ from idr.cloud.making import sent
 from idr.cloud.model import Plan
 from idr.errors import IdrError, Refused
 from idr.release import record, standing
-from idr.release.standing import NO_SET, Standing
+from idr.release.record import NO_SET
+from idr.release.standing import Standing
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from idr.backup.project import Project
 from idr.cloud import live, wanted
 from idr.cloud.connection import ERRORS, connect, told
 from idr.errors import IdrError, Refused
-from idr.release import asked, certificate, guards, ports, smoke, standing
+from idr.release import asked, certificate, guards, ports, record, smoke, standing
 
 WRITES = "writes"
 STAMP = "%Y%m%dT%H%M%SZ"  # of a moment, as in the ids of backup sets
@@ -132,7 +132,7 @@ def _meant(project, new, old, address, set_, broken, folders):
     if problems:
         raise Refused(problems)
     named = address and str(address)
-    known = made_of.set if made_of and made_of.set != standing.NO_SET else None
+    known = made_of.set if made_of and made_of.set != record.NO_SET else None
     return _Meant(project, new, old, wanted.public_name_of(new), named, set_ or known, broken, folders)
 
 

@@ -23,7 +23,8 @@ from idr.cloud.making import sent
 from idr.cloud.model import PRODUCTION_TAG, Plan, Thing
 from idr.errors import IdrError, Refused
 from idr.release import record, standing, warming
-from idr.release.standing import NO_SET, Standing
+from idr.release.record import NO_SET
+from idr.release.standing import Standing
 
 NOT_LIVE, FAILING = "not-live", "failing"
 MAY_BE_SAID = (NOT_LIVE, FAILING)

@@ -22,6 +22,7 @@ BACK = "idr-back"  # beside MOVING: the move is being undone
 SWITCH, ROLLBACK, FINISH = "switch", "rollback", "finish"  # kinds of what a history has
 CONFIRMED, UNDONE, FAILED = "confirmed", "undone", "failed"  # how a move ended
 LONGEST = 255  # characters of a tag in Neutron
+NO_SET = "none"  # of a release whose backup set isn't there yet
 KEPT = 30  # entries of the history; a resource has at most 50 tags
 GROUPS, ADDRESSES = "security-groups", "floatingips"  # what has tags, as Neutron's paths have it
 
@@ -128,8 +129,11 @@ def moved_tag(moved):
 
 
 def release_of(tags):
-    """The ``Release`` that an environment is of, by the tags of its base group; None where it's of none."""
-    said = _found(RELEASE, tags, "from", "set", "commit", "began")
+    """
+    The ``Release`` that an environment is of, by the tags of its base group; None where it's of none. Of two, one is
+    left of when its set wasn't known.
+    """
+    said = sorted(_found(RELEASE, tags, "from", "set", "commit", "began"), key=lambda it: it["set"] == NO_SET)
     ready = sorted(tag.partition("~")[2] for tag in tags if tag.startswith(f"{READY}~"))
     return next((Release(it["from"], it["set"], it["commit"], it["began"], *ready[:1]) for it in said), None)
 

@@ -1,7 +1,7 @@
 """Where a release stands by one reading of the project: what preparing, finishing and aborting it are decided on."""
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from idr.backup import turn
 from idr.cloud import inventory, live, mark
@@ -9,8 +9,6 @@ from idr.cloud.destroying import base
 from idr.cloud.making import sent
 from idr.cloud.model import PRODUCTION_TAG, Facts
 from idr.release import record
-
-NO_SET = "none"  # of a release whose backup set isn't there yet
 
 
 @dataclass(frozen=True)
@@ -67,12 +65,8 @@ def group_tags(facts, name):
 
 
 def release_of(facts, name):
-    """The release that an environment is of, or None. Of two, one is left of when its set wasn't known."""
-    tags = group_tags(facts, name)
-    found = [release for tag in tags if (release := record.release_of([tag]))]
-    chosen = next((it for it in found if it.set != NO_SET), next(iter(found), None))
-    ready = record.release_of([record.release_tag(chosen), *tags]).ready if chosen else None
-    return chosen and replace(chosen, ready=ready)
+    """The release that an environment is of, or None."""
+    return record.release_of(group_tags(facts, name))
 
 
 def write(cloud, facts, name, release):

@@ -14,8 +14,8 @@ from idr.cloud.model import PRODUCTION_TAG
 from idr.errors import IdrError, Refused
 from idr.release import checking, record, seat
 from idr.release.expectations import Count, Expectations
+from idr.release.record import NO_SET
 from idr.release.smoke import Answer
-from idr.release.standing import NO_SET
 from tests import clouds
 from tests.backups import backup_set, things
 from tests.runners import loaded

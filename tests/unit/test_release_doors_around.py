@@ -17,9 +17,7 @@ MADE = Plan("idr", (Step("make", "volume", "idr-a-omero-data", {"size": 500, "sn
 
 @pytest.fixture
 def world(monkeypatch):
-    world = World(monkeypatch)
-    world.taken = [SOON]
-    return world
+    return World(monkeypatch, SOON)
 
 
 @pytest.fixture

@@ -26,9 +26,7 @@ def moved(kind=record.SWITCH, source="idr", target="newidr", days=15, end=record
 
 @pytest.fixture
 def world(monkeypatch):
-    world = World(monkeypatch)
-    world.taken = [SOON]
-    return world
+    return World(monkeypatch, SOON)
 
 
 @pytest.fixture

@@ -18,9 +18,7 @@ EARLIER = SOON - timedelta(days=2)
 
 @pytest.fixture
 def world(monkeypatch):
-    world = World(monkeypatch)
-    world.taken = [SOON, SOON + timedelta(minutes=1)]
-    return world
+    return World(monkeypatch, SOON, SOON + timedelta(minutes=1))
 
 
 def a_set(world, taken=EARLIER, uses=EVERY, **further):

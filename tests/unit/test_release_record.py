@@ -21,6 +21,8 @@ def test_each_is_read_as_it_was_written():
     assert record.moving(tags) == MOVE and record.history(tags) == [MOVED]
     assert record.release_of([record.release_tag(RELEASE)]) == RELEASE
     ready = [record.ready_tag("20261124T060000Z"), record.release_tag(RELEASE)]
+    begun = record.release_tag(replace(RELEASE, set=record.NO_SET))  # a run died before it took that off
+    assert record.release_of([begun, *ready]) == record.release_of([*ready, begun]) == record.release_of(ready)
     assert record.release_of(ready) == replace(RELEASE, ready="20261124T060000Z")
     assert record.moving([*tags, record.back_tag(MOVE)]) == replace(MOVE, is_undone=True)
     assert record.moving([record.moving_tag(replace(MOVE, spare=None))]).spare is None

@@ -1,6 +1,7 @@
 """A switch with all that belongs to it: told, moved, looked at, confirmed, or undone; gone on with where it died."""
 
 import random
+from contextlib import contextmanager
 
 import pytest
 
@@ -231,32 +232,32 @@ def test_an_api_that_is_away_once_users_are_drained_is_told_with_how_to_go_on(pr
     assert is_at_rest(project) == AT_NEW
 
 
-def test_what_may_not_have_begun_is_told_with_where_that_is_seen(project, monkeypatch):
-    whole = switching._put
+@contextmanager
+def away_from(project, monkeypatch, step, instead=None):
+    """The API is away from that step of a move on, for as long as the block lasts; INSTEAD is done for the step."""
+    whole = getattr(switching, step)
 
     def away(*given):
         project.neutron.spoiled = dict.fromkeys(range(100_000), 503)
-        return whole(*given)
+        return (instead or whole)(*given)
 
-    monkeypatch.setattr(switching, "_put", away)
-    with pytest.raises(Refused) as refused:
+    with monkeypatch.context() as patched:
+        patched.setattr(switching, step, away)
+        yield
+    project.neutron.spoiled = {}
+
+
+def test_what_may_not_have_begun_is_told_with_where_that_is_seen(project, monkeypatch):
+    with away_from(project, monkeypatch, "_put"), pytest.raises(Refused) as refused:
         switch(project)
     assert refused.value.problems[-1].endswith("salt-run release.status newidr") and project.did == []
 
 
 def test_an_api_that_is_away_leaves_what_is_moved_and_says_how_to_go_on(project, monkeypatch):
-    whole = switching._looked_at
-
-    def away(*given):
-        project.neutron.spoiled = dict.fromkeys(range(100_000), 503)
-        return ["newidr is broken"]
-
-    monkeypatch.setattr(switching, "_looked_at", away)
-    with pytest.raises(Refused) as refused:
+    broken = away_from(project, monkeypatch, "_looked_at", lambda *_: ["newidr is broken"])
+    with broken, pytest.raises(Refused) as refused:
         switch(project)
     assert refused.value.problems[-1].endswith("salt-run release.resume newidr back=True apply=True")
-    monkeypatch.setattr(switching, "_looked_at", whole)
-    project.neutron.spoiled = {}
     assert project.owners() == AT_NEW
     holder = project.now().records["idr"].holders[0].holder  # it couldn't be given back either
     resume(project, back=True, broken=holder)
@@ -264,19 +265,10 @@ def test_an_api_that_is_away_leaves_what_is_moved_and_says_how_to_go_on(project,
 
 
 def test_what_cannot_be_written_down_is_told_with_how_to_go_on(project, monkeypatch):
-    whole = switching._undrained
-
-    def away(*given):
-        project.neutron.spoiled = dict.fromkeys(range(100_000), 503)
-        return whole(*given)
-
-    monkeypatch.setattr(switching, "_undrained", away)
-    with pytest.raises(Refused) as refused:
+    with away_from(project, monkeypatch, "_undrained"), pytest.raises(Refused) as refused:
         switch(project)
     assert "is confirmed, which isn't written down" in refused.value.problems[0]
     assert refused.value.problems[1].endswith("salt-run release.resume newidr apply=True")
-    monkeypatch.setattr(switching, "_undrained", whole)
-    project.neutron.spoiled = {}
     resume(project, broken=project.now().records["idr"].holders[0].holder)
     assert is_at_rest(project) == AT_NEW and [it.end for it in project.now().history] == ["confirmed"]
 

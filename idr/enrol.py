@@ -3,7 +3,7 @@
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,6 +87,7 @@ def looked_at(name, replace, named, folder, tell):
     wanted = enrolment.Wanted(commit, wheelhouse.content_hash(), files, frozenset(replace))
     giver = _giver(environment, folder)
     with connections(environment, found.known_hosts) as ssh:
+        _wait_for(ssh, environment, replace, giver, tell)
         facts, unseen = _look(ssh, environment, wanted, giver)
         problems += unclean + unseen + enrolment.problems(environment, facts, wanted)
         if environment.proxy.id in facts:
@@ -106,6 +107,15 @@ def looked_at(name, replace, named, folder, tell):
 
 def _giver(environment, folder):
     return None if table.is_by_hand(folder) else credential.giver(environment.name)
+
+
+def _wait_for(ssh, environment, replace, giver, tell):
+    """Wait for servers that were just made. One that doesn't come is told once all are looked at."""
+    new = {*replace, *(enrolled.not_yet(giver.connection, environment.name) if giver else ())}
+    servers = [server for server in environment.servers.values() if server.id in new]
+    with suppress(IdrError):
+        for server in sorted(servers, key=lambda server: server != environment.proxy):
+            ssh.wait_for(server, tell)
 
 
 def _look(ssh, environment, wanted, giver):

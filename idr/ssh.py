@@ -11,6 +11,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from idr.errors import IdrError
 
 SALTS_PYTHON = "/opt/salt/bin/python"
 CONNECT = 10  # seconds until a server that doesn't answer is unreachable
+FIRST_ANSWER = 180  # seconds until a server that has just been made has to be reached by SSH
+PAUSE = 2  # seconds between two attempts
 
 # The source goes ahead on stdin, so that neither it nor what it's asked is ever an argument.
 RUN = """if [ "$(id -u)" = 0 ]; then as=; else as='sudo -n'; fi
@@ -35,6 +38,10 @@ fi >/dev/null"""
 
 class Unreachable(IdrError):
     """SSH didn't get as far as running anything on a server."""
+
+
+class Silent(Unreachable):
+    """Nothing on the way to a server said why it isn't reached; it may be one that is just starting."""
 
 
 class NoPython(IdrError):
@@ -85,6 +92,21 @@ class Ssh:
         return json.loads(
             self._run(server, script, source + json.dumps(asked).encode() + b"\n", stream, seconds, deed)
         )
+
+    def wait_for(self, server, tell):
+        """Wait until a server that has just been made answers, where its address is known before the way to it is."""
+        since, told = time.monotonic(), False
+        while True:
+            try:
+                self._run(server, "true", b"", None, FIRST_ANSWER, "a first answer")
+                return
+            except Silent as error:
+                if time.monotonic() - since > FIRST_ANSWER:
+                    raise
+                if not told:
+                    tell(f"waited for: {error}")
+                    told = True
+                time.sleep(PAUSE)
 
     def install_python(self, server):
         """Install what the rest needs, from the server's own package sources."""
@@ -180,4 +202,4 @@ def _problem(server, code, said, what):
     for mark, meaning in meanings.items():
         if mark in said:
             return Unreachable(f"{server.id}: {meaning}")
-    return Unreachable(f"{server.id}: unreachable by SSH: {last}")
+    return Silent(f"{server.id}: unreachable by SSH: {last}")

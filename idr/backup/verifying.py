@@ -22,7 +22,7 @@ from idr.checkout import CHECKOUT
 from idr.cloud import credential, host_keys, scratch, wanted
 from idr.cloud.connection import ERRORS, told
 from idr.errors import IdrError, Refused
-from idr.ssh import Alone, NoPython, Unreachable, connections
+from idr.ssh import Alone, NoPython, connections
 from idr.verify import unit
 
 USES = ("omero-data", "database-db")  # of the volumes that are looked at
@@ -30,7 +30,6 @@ MAY_NOT = (
     "this credential may make no servers, as a master's own mayn't: type it at a workstation, with an operator's "
     "clouds.yaml"
 )
-FIRST_ANSWER = 300  # seconds until a server that has started has to be reached by SSH
 OUT_OF_SIGHT = 600  # seconds without a word from it until it's given up
 WORD = 60  # seconds between two words of what goes on
 PAUSE = 5
@@ -179,7 +178,8 @@ def reached(cloud, made, tell):
     with tempfile.TemporaryDirectory(prefix="idr-verify-") as folder:
         host_keys.bring(cloud, Path(folder), {made.server: made.id}, [made.server], tell)
         with connections(server, [Path(folder) / host_keys.FILE]) as ssh:
-            _reach(ssh, server)
+            ssh.wait_for(server, tell)
+            _give_python(ssh, server)
             yield ssh, server
 
 
@@ -189,18 +189,11 @@ def sent():
     return {str(path.relative_to(CHECKOUT)): path.read_text() for path in paths}
 
 
-def _reach(ssh, server):
-    """Until a server that has just started answers."""
-    until = time.monotonic() + FIRST_ANSWER
-    while True:
-        try:
-            return ssh.do(server, "going_on", {"unit": unit.UNIT})
-        except NoPython:
-            return ssh.install_python(server)
-        except Unreachable:
-            if time.monotonic() > until:
-                raise
-            time.sleep(PAUSE)
+def _give_python(ssh, server):
+    try:
+        ssh.do(server, "going_on", {"unit": unit.UNIT})
+    except NoPython:
+        ssh.install_python(server)
 
 
 def followed(ssh, server, tell, name, home, stopping=None):

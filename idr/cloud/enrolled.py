@@ -19,5 +19,13 @@ def say(cloud, environment):
         raise IdrError(told(error)) from error
 
 
+def not_yet(cloud, environment):
+    """The names of an environment's servers that were made and not enrolled since."""
+    try:
+        return {it.name for it in facts(cloud).of(environment, "server") if not mark.is_enrolled(it)}
+    except ERRORS as error:
+        raise IdrError(told(error)) from error
+
+
 def _say(cloud, id_):
     sent(lambda: cloud.compute.set_server_metadata(id_, idr_enrolled=lock.moment()), lambda: None, time.sleep)

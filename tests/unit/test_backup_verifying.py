@@ -397,10 +397,7 @@ def test_one_that_ends_without_a_result_is_no_disproof(world, errors, said):
         verifying.followed(Ssh({"told": [], "offset": 0, "ended": errors}), SERVER, print, unit.UNIT, unit.HOME)
 
 
-def test_a_server_that_has_just_started_is_waited_for_and_gets_python(world, monkeypatch):
-    ssh = Ssh(Unreachable("refused"), Unreachable("refused"), NoPython("none"))
-    verifying._reach(ssh, SERVER)
-    assert ssh.installed and len(ssh.asked) == 3
-    monkeypatch.setattr(verifying, "FIRST_ANSWER", -1)
-    with pytest.raises(Unreachable):
-        verifying._reach(Ssh(Unreachable("refused")), SERVER)
+def test_a_server_without_python_gets_it(world):
+    ssh = Ssh(NoPython("none"))
+    verifying._give_python(ssh, SERVER)
+    assert ssh.installed

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from idr import files_on_server
+from idr import files_on_server, ssh
 from idr.errors import IdrError
-from idr.ssh import Alone, NoPython, connections
+from idr.ssh import Alone, NoPython, Silent, Unreachable, connections
 from idr.verify import unit
 from tests.tables import IDR
 
@@ -68,6 +68,42 @@ def test_a_failure_is_one_line_that_names_the_server(ssh_says, what, line):
 
     assert str(error.value).startswith(line)
     assert "\n" not in str(error.value)
+
+
+@pytest.fixture
+def no_pause(monkeypatch):
+    monkeypatch.setattr(ssh, "PAUSE", 0.01)
+
+
+def test_a_server_that_has_just_started_is_waited_for_and_that_is_told_once(ssh_says, no_pause):
+    told = []
+
+    def tell(line):
+        told.append(line)
+        ssh_says(0, "")
+
+    ssh_says(*SAID["silent"])
+    with connections(IDR) as made:
+        made.wait_for(IDR.servers["idr-omero"], tell)
+
+    [line] = told
+    assert line.startswith("waited for: idr-omero: unreachable by SSH: ssh: connect to host 192.168.1.11")
+
+
+@pytest.mark.parametrize("what", ["unknown", "changed", "closed"])
+def test_one_that_answers_and_lets_nobody_in_is_not_waited_for(ssh_says, what):
+    ssh_says(*SAID[what])
+
+    with connections(IDR) as made, pytest.raises(Unreachable):
+        made.wait_for(IDR.servers["idr-omero"], pytest.fail)
+
+
+def test_one_that_never_comes_is_given_up(ssh_says, no_pause, monkeypatch):
+    monkeypatch.setattr(ssh, "FIRST_ANSWER", 0.1)
+    ssh_says(*SAID["silent"])
+
+    with connections(IDR) as made, pytest.raises(Silent, match="Connection timed out"):
+        made.wait_for(IDR.servers["idr-omero"], str)
 
 
 def test_a_server_without_python_is_told_apart(ssh_says):

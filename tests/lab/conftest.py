@@ -115,6 +115,11 @@ class Lab:
         read = [self.sh("idr-proxy", f"cat {folder}/{name}.sls") for name in names]
         return {group: words for text in read for group, words in yaml.safe_load(text)["secrets"].items()}
 
+    def password_of_hub(self) -> str:
+        """What everybody logs in with at JupyterHub, by whatever name."""
+        site = yaml.safe_load(self.sh("idr-proxy", "cat /etc/idr/pillar/site.sls"))
+        return site["jupyterhub"]["authenticator"]["config"]["SharedPasswordAuthenticator"]["user_password"]
+
     def operator(self, *command: str, seconds: float = 900, check: bool = True):
         """Run a command of the checkout's own environment at the seat, e.g. ``salt-run environment.enrol idr``."""
         return self.outside(f".venv/bin/{command[0]}", *command[1:], seconds=seconds, check=check)

@@ -9,7 +9,6 @@ import json
 import time
 
 import pytest
-import yaml
 
 from .browser import User
 from .conftest import PUBLIC, until
@@ -71,10 +70,7 @@ with concurrent.futures.ThreadPoolExecutor(20) as pool:
 @pytest.fixture(scope="module")
 def ada(lab):
     """A user with a running server and a kernel; nothing of them is left at the end."""
-    password = yaml.safe_load(lab.sh("idr-proxy", "cat /etc/idr/pillar/site.sls"))["jupyterhub"]["authenticator"][
-        "config"
-    ]["SharedPasswordAuthenticator"]["user_password"]
-    user = User("ada", password)
+    user = User("ada", lab.password_of_hub())
     try:
         user.log_in()
         user.wait_for_lab()

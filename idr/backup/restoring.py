@@ -178,9 +178,17 @@ class _Restoration:
         """The step that puts a volume aside, None where that's done. It's attached still: a name is only a name."""
         if volume.name == self._name_aside(volume):
             return None
-        said = {"idr_aside": self._run_aside(volume), "idr_aside_for": self.backup.id}
+        said = {"idr_aside": self._run_aside(volume), "idr_aside_for": self.backup.id, "idr_aside_by": self._typed()}
         what = {"name": self._name_aside(volume), "metadata": said}
         return Step("change", "volume", f"{volume.name} ({volume.id})", what, id=volume.id)
+
+    def _typed(self):
+        """The command that goes on with this; without the volumes where those are more than metadata can say."""
+        if self.asked.of_production:
+            return f"analysis.refresh {self.name} set={self.backup.id}"
+        whole = f"backup.restore {self.backup.id} into={self.name}"
+        named = f"{whole} volumes={','.join(self.asked.volumes)}" if self.asked.volumes else whole
+        return named if len(named) <= manifest.LONGEST else whole
 
     def _servers(self, aside):
         """The servers that hold what is put aside: they're made anew."""

@@ -493,3 +493,18 @@ def test_the_analysis_side_is_made_of_productions_where_that_is_asked_for():
 
     made = next(step for step in plan.steps if step.key == ("volume", "idr-a-omero-data"))
     assert made.what["snapshot_id"] == f"{own.id}/omero-data"
+
+
+def test_the_sets_own_analysis_volume_is_not_what_productions_would_be_nor_the_other_way_round():
+    own = of_volumes(IDR, uses=[*USES, "a-omero-data"])
+    facts = clouds.added(IDR, *things(own))
+    kinds = {
+        "omero-data": Restore(own.id, ("a-omero-data",), of_production=True),
+        "a-omero-data": Restore(own.id, ("a-omero-data",)),
+    }
+
+    for first, second in (("omero-data", "a-omero-data"), ("a-omero-data", "omero-data")):
+        after = clouds.after(facts, restoring.restoration(kinds[first], seen(facts)).plan)
+        assert names(restoring.restoration(kinds[first], seen(after, run="run-3")).plan) == []
+        other = clouds.after(after, restoring.restoration(kinds[second], seen(after, run="run-3")).plan)
+        assert current(other, "a-omero-data").what["snapshot_id"] == f"{own.id}/{second}"

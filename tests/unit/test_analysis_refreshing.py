@@ -113,6 +113,7 @@ def test_the_newest_verified_set_its_production_volumes_and_nothing_else(site):
         use: id_ for use, id_ in before.items() if use not in OURS
     }
     assert set(done.aside.values()) == {before[use] for use in OURS}
+    assert [step.key for step in done.applied.plan.steps] == [step.key for step in coming.plan.steps]
 
 
 def test_users_work_on_until_the_clones_are_there_and_all_is_looked_at_before_they_are_let_in_again(site, monkeypatch):

@@ -135,7 +135,7 @@ def _tell_difference(shown, now, tell):
 
 
 def _volumes_first(cloud, seen, held, tell):
-    """Carry out what of a plan is done while all servers are still up, volumes renamed and made; returns those steps."""
+    """Carry out what of a plan is done while all servers are up, volumes renamed and made; returns those steps."""
     first = []
     for step in seen.plan.steps:
         if step.kind in ("volume", "snapshot") and {*step.needs} <= {it.key for it in first}:

@@ -2,16 +2,17 @@
 The analysis side made anew by itself, of a backup set's production data: new clones while users work on, the hub
 drained, the volumes swapped as a restore does it, looked at, and the hub opened again. What was there is put aside.
 
-Production isn't touched: nothing is in the plan that isn't the analysis side's, and the deploy that follows is of the
-commit that is there, where production has nothing to change.
+Production isn't touched: nothing is in the plan at any time that isn't the analysis side's, and the deploy that follows
+is of the commit that is there, where production has nothing to change.
 """
 
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 
 from idr import at_master, commits, update
 from idr.backup import manifest, restoring
-from idr.cloud import applying, inventory, mark, wanted
+from idr.cloud import applying, inventory, mark, volumes, wanted
 from idr.cloud.connection import ERRORS, connect, told
 from idr.cloud.model import Plan
 from idr.errors import IdrError, Refused
@@ -47,24 +48,42 @@ class Refresh:
         more += [f"even_if={','.join(sorted(self.even_if))}"] if self.even_if else []
         return " ".join(["analysis.refresh", self.environment, *more])
 
+    @property
+    def goes_on(self):
+        """The command that goes on with it: what was cloned once more isn't cloned another time."""
+        return replace(self, even_if=self.even_if - {AGAIN}).typed
+
 
 @dataclass(frozen=True)
 class Coming:
-    """A refresh as it would be: of that SET, by that PLAN, with who is ON now. PROBLEMS block it."""
+    """
+    A refresh as it would be: of that SET, by that PLAN, with who is ON now; DRAINED are the hubs that one before it has
+    drained and that nobody has opened since. PROBLEMS block it.
+    """
 
     set: str | None
     plan: Plan
     on: dict[str, list[str]]
+    drained: tuple[str, ...]
     problems: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Refreshed:
-    """A refresh that was done: its set, what an apply did, and what was put aside, ``{name: id}``."""
+    """A refresh that was done: its set, what an apply did, and what is put aside of the analysis side by now."""
 
     set: str
     applied: applying.Applied
-    aside: dict[str, str]
+    aside: tuple["Aside", ...]
+
+
+@dataclass(frozen=True)
+class Aside:
+    """A volume that was put aside; it can't be removed before its SNAPSHOTS are, of which there are so many."""
+
+    name: str
+    id: str
+    snapshots: int
 
 
 def plan(asked, folder, tell):
@@ -89,7 +108,7 @@ def refresh(asked, broken, folder, tell):
     broken:  the holder of a lock that is to be broken
 
     Returns a ``Refreshed``. Refused with every problem at once, before anything is made. Where the new side isn't as it
-    has to be, the hub stays drained, and all that was there is kept.
+    has to be, the hub stays drained, and all that was there is kept; whatever ends it, how it's gone on with is told.
     """
     try:
         found = _read(asked)
@@ -97,18 +116,62 @@ def refresh(asked, broken, folder, tell):
         coming = _look(cloud, asked, found, folder, tell)
         if coming.problems:
             raise Refused(coming.problems)
-        hub = _hub(asked, found, folder)
-        applied = applying.apply(
-            asked.environment, {"sources": coming.set}, broken, {"named": None, "even_if": None}, folder, tell,
-            _about(asked, found, coming.set), "refresh the analysis side", asked.typed,
-            pause=partial(_drain, hub, asked, tell),
-        )  # fmt: skip
-        failed = applied.updated.deployed.failed if applied.updated and applied.updated.deployed else []
-        _has_to_be_well([*failed, *(() if failed else _wrong(asked.environment, found, folder, tell))], asked)
-        hub.undrain(tell)
-        return Refreshed(coming.set, applied, _aside(inventory.facts(cloud), asked.environment, coming.set))
+        asked = replace(asked, set=coming.set)  # there may be a newer one by the time that this is gone on with
+        users = _Users(_hub(asked, found, folder), asked, bool(coming.drained), tell)
+        with users.told_of():
+            applied = applying.apply(
+                asked.environment, {"sources": coming.set}, broken, {"named": None, "even_if": None}, folder, tell,
+                _about(asked, found, coming.set), "refresh the analysis side", asked.typed, pause=users.drain,
+            )  # fmt: skip
+            deployed = applied.updated.deployed if applied.updated else None
+            failed = deployed.failed if deployed else []
+            problems = failed or _wrong(asked.environment, found, folder, tell)
+            if problems:
+                raise Refused(problems, f"the analysis side of {asked.environment} isn't as it has to be")
+            users.hub.undrain(tell)
+        return Refreshed(coming.set, applied, _aside(inventory.facts(cloud), asked.environment, _uses(found)))
     except ERRORS as error:
         raise IdrError(told(error)) from error
+
+
+class _Users:
+    """The users of the hubs during a refresh: drained for it, and what has become of them told whatever ends it."""
+
+    def __init__(self, hub, asked, are_drained, tell):
+        self.hub, self.asked, self.tell = hub, asked, tell
+        self.are_drained, self.are_being_drained = are_drained, False
+
+    def drain(self):
+        """Have the hubs drained."""
+        self.are_being_drained = True
+        self.hub.drain(self.asked.minutes, self.tell)
+        self.are_drained, self.are_being_drained = True, False
+
+    @contextmanager
+    def told_of(self):
+        """Whatever ends the block says how users stand, how it's gone on with, and how they are let in again."""
+        try:
+            yield
+        except (IdrError, *ERRORS) as error:
+            if not (self.are_drained or self.are_being_drained):
+                raise
+            problems = getattr(error, "problems", [told(error) if isinstance(error, ERRORS) else str(error)])
+            raise Refused(problems, f"stopped: {self._standing()}") from error
+        except (KeyboardInterrupt, SystemExit):
+            if self.are_drained or self.are_being_drained:
+                self.tell(f"interrupted: {self._standing()}")
+            raise
+
+    def _standing(self):
+        go_on = f"salt-run {self.asked.goes_on} apply=True"
+        proxy, hubs = f"{self.asked.environment}-proxy", ",".join(self.hub.servers)
+        undrain = f"ssh {proxy} salt -L {hubs} jupyterhub.undrain"
+        if not hubs:
+            return f"what was there is kept. To go on, once that is mended: {go_on}"
+        if self.are_being_drained:
+            return f"nothing is swapped, the hub may be drained. To go on: {go_on}; to let users in again: {undrain}"
+        kept = "the hub stays drained, and what was there is kept"
+        return f"{kept}. To go on, once that is mended: {go_on}; to let users in as it is: {undrain}"
 
 
 def _read(asked):
@@ -135,28 +198,33 @@ def _uses(found):
 
 def _look(cloud, asked, found, folder, tell):
     seen, name = inventory.facts(cloud), asked.environment
-    id_, problems = _set(asked, seen)
-    if id_ is None:
-        return Coming(None, Plan(name, ()), {}, tuple(problems))
-    whole = applying.plan(name, {"sources": id_}, _about(asked, found, id_))
-    problems += whole.problems
-    problems += [
-        f"{step}: isn't the analysis side's, and production isn't touched. First: salt-run environment.apply {name}"
-        for step in whole.steps
-        if not step.name.startswith(f"{name}-a-")
-    ]
-    problems += _production(asked, folder, tell)
+    backup, problems = _set(asked, seen, _uses(found))
+    if backup is None:
+        return Coming(None, Plan(name, ()), {}, (), tuple(problems))
+    whole = applying.plan(name, {"sources": backup.id}, _about(asked, found, backup.id))
+    problems += [*whole.problems, *_production(asked, folder, tell)]
     try:
-        on = _hub(asked, found, folder).on()
+        on, drained = _hub(asked, found, folder).look()
     except IdrError as error:
-        on = {}
+        on, drained = {}, []
         problems.append(f"{error}. If nobody can be on: even_if={HUB}")
-    return Coming(id_, whole, on, tuple(problems))
+    return Coming(backup.id, whole, on, tuple(drained), tuple(problems))
 
 
 def _about(asked, found, id_):
     said = frozenset({AGAIN} & asked.even_if)
-    return partial(restoring.restoration, restoring.Restore(id_, _uses(found), said, of_production=True))
+    return partial(_restoration, restoring.Restore(id_, _uses(found), said, of_production=True))
+
+
+def _restoration(asked, seen):
+    """A restore of the analysis side alone; each step that isn't its own is a problem, whenever it's planned."""
+    made, name = restoring.restoration(asked, seen), seen.wanted.name
+    strangers = [
+        f"{step}: isn't the analysis side's, and production isn't touched. First: salt-run environment.apply {name}"
+        for step in made.plan.steps
+        if not step.name.startswith(f"{name}-a-")
+    ]
+    return replace(made, plan=replace(made.plan, problems=(*made.plan.problems, *strangers)))
 
 
 def _hub(asked, found, folder):
@@ -164,25 +232,15 @@ def _hub(asked, found, folder):
     return Hub(asked.environment, servers, folder, NOTICE)
 
 
-def _drain(hub, asked, tell):
-    """Have the hub drained. An IdrError that says how users are let in again, where they don't go."""
-    try:
-        hub.drain(asked.minutes, tell)
-    except IdrError as error:
-        undrain = f"salt -L {','.join(hub.servers)} jupyterhub.undrain"
-        raise IdrError(
-            f"{error}. Nothing is swapped, and the hub may be drained. To go on: salt-run {asked.typed} apply=True; to "
-            f"let users in again: ssh {asked.environment}-proxy {undrain}"
-        ) from error
-
-
-def _set(asked, seen):
-    """The set and what is wrong with it: ``(id or None, problems)``."""
+def _set(asked, seen, uses):
+    """The set and what is wrong with it: ``(BackupSet or None, problems)``."""
     sets = manifest.sets(seen, asked.environment)
     if asked.set is None:
-        newest = next((it for it in sets if it.is_good and it.verified), None)
+        verified = [it for it in sets if it.is_good and it.verified]
+        begun = _begun(seen, asked.environment, uses)
+        newest = next(iter([it for it in verified if it.id in begun] + verified), None)
         verify = f"salt-run backup.verify pick=random env={asked.environment} apply=True"
-        return (newest.id, []) if newest else (None, [f"{asked.environment} has no verified backup set: {verify}"])
+        return (newest, []) if newest else (None, [f"{asked.environment} has no verified backup set: {verify}"])
     it = next((it for it in sets if it.id == asked.set), None)
     if it is None:
         tells = f"salt-run backup.list {asked.environment} tells which there are"
@@ -191,8 +249,16 @@ def _set(asked, seen):
         return None, [f"{it.id}: can't be used: {why}" for why in (*it.why_not, *filter(None, [it.disproved]))]
     if not it.verified and UNVERIFIED not in asked.even_if:
         verify = f"salt-run backup.verify {it.id} apply=True"
-        return it.id, [f"{it.id} was never verified: {verify}; or even_if={UNVERIFIED}"]
-    return it.id, []
+        return it, [f"{it.id} was never verified: {verify}; or even_if={UNVERIFIED}"]
+    return it, []
+
+
+def _begun(seen, name, uses):
+    """The sets for which a refresh that was cut off has put volumes aside: its clones may have taken hours."""
+    of_it = [it for it in seen.of(name, "volume") if it.what["use"] in uses]
+    there = {it.what["use"] for it in of_it if mark.is_current(it)}
+    aside = [it for it in of_it if mark.put_aside_for(it)]
+    return {mark.put_aside_for(it) for it in aside if it.what["use"] not in there or volumes.is_on_a_server(seen, it)}
 
 
 def _production(asked, folder, tell):
@@ -243,14 +309,11 @@ def _digests(name, folder, server):
     return {row["name"]: row["digest"] for row in rows}
 
 
-def _has_to_be_well(problems, asked):
-    if problems:
-        raise Refused(
-            problems,
-            f"stopped: the hub stays drained, and what was there is kept. When that is mended: salt-run {asked.typed} "
-            f"apply=True",
-        )
-
-
-def _aside(seen, name, id_):
-    return {it.name: it.id for it in seen.of(name, "volume") if mark.put_aside_for(it) == id_}
+def _aside(seen, name, uses):
+    """What is put aside of the analysis side, by this refresh and by those before it."""
+    on = [it.what["volume_id"] for it in seen.all("snapshot")]
+    return tuple(
+        Aside(it.name, it.id, on.count(it.id))
+        for it in seen.of(name, "volume")
+        if it.what["use"] in uses and mark.put_aside_for(it)
+    )

@@ -3,14 +3,14 @@ The analysis side made anew by itself, of a backup set's production data: new cl
 drained, the volumes swapped as a restore does it, looked at, and the hub opened again. What was there is put aside.
 
 Production isn't touched: nothing is in the plan at any time that isn't the analysis side's, and the deploy that follows
-is of the commit that is there, where production has nothing to change.
+is of what is there already, where production has nothing to change.
 """
 
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
-from idr import at_master, commits, update
+from idr import at_master, commits, enrolment, site, update
 from idr.backup import manifest, restoring
 from idr.cloud import applying, inventory, mark, volumes, wanted
 from idr.cloud.connection import ERRORS, connect, told
@@ -202,7 +202,7 @@ def _look(cloud, asked, found, folder, tell):
     if backup is None:
         return Coming(None, Plan(name, ()), {}, (), tuple(problems))
     whole = applying.plan(name, {"sources": backup.id}, _about(asked, found, backup.id))
-    problems += [*whole.problems, *_production(asked, folder, tell)]
+    problems += [*whole.problems, *_deploy(asked, found, folder, tell)]
     try:
         on, drained = _hub(asked, found, folder).look()
     except IdrError as error:
@@ -261,27 +261,42 @@ def _begun(seen, name, uses):
     return {mark.put_aside_for(it) for it in aside if it.what["use"] not in there or volumes.is_on_a_server(seen, it)}
 
 
-def _production(asked, folder, tell):
-    """Why the deploy that follows would change production, a line each."""
+def _deploy(asked, found, folder, tell):
+    """Why the deploy that follows would change production, or be refused when all is swapped already, a line each."""
     name = asked.environment
+    first = f"first salt-run environment.update {name}"
     commit, problems = commits.here()
+    files = site.read(name, folder)[0].files
     with at_master.reached(name, folder) as (ssh, proxy):
-        deployed = ssh.do(proxy, "shown", {"units": ["salt-master"], "versions": {}})["release"] or ""
+        there = ssh.do(proxy, "facts", {"files": sorted(files), "units": {}, "secrets": []})
+        deployed = there["release"] or ""
         if commit and deployed != commit:
-            there = deployed[: commits.SHOWN] or "nothing"
+            shown = deployed[: commits.SHOWN] or "nothing"
             problems.append(
-                f"{name} has {there}, and this checkout is at {commit[: commits.SHOWN]}, which would be deployed on "
-                f"production, too: git checkout {there}, or first salt-run environment.update {name}"
+                f"{name} has {shown}, and this checkout is at {commit[: commits.SHOWN]}, which would be deployed on "
+                f"production, too: git checkout {shown}, or {first}"
             )
-        if DRIFT in asked.even_if:
-            return problems
-        servers = [it for it in ssh.environment.servers.values() if it.prefix == name]
-        found, silent = update.rehearsed(ssh, servers, "base", tell)
+        made_anew = {volume.server for volume in found.volumes if volume.use in _uses(found)}
+        servers = [it for it in ssh.environment.servers.values() if it.id not in made_anew]
+        rehearsed, silent = update.rehearsed(ssh, servers, "base", tell)
     problems += silent.values()
-    update_it = f"salt-run environment.update {name}"
+    problems += [
+        f"{server}: {state['id']}: {state['fails']}: the deploy that follows would be refused for that: mend it first"
+        for server, states in rehearsed.items()
+        for state in states
+        if state["fails"]
+    ]
+    if DRIFT in asked.even_if:
+        return problems
+    problems += [
+        f"{path} of {proxy.id} isn't as {folder} has it, and would be deployed, too: {first}; or even_if={DRIFT}"
+        for path in enrolment.not_there(files, there)
+    ]
+    production = [it.id for it in servers if it.prefix == name]
+    changes = {id_: [it for it in states if not it["fails"]] for id_, states in rehearsed.items() if id_ in production}
     return problems + [
-        f"{server}: a deploy would change {len(states)} of its states: first {update_it}; or even_if={DRIFT}"
-        for server, states in found.items()
+        f"{server}: a deploy would change {len(states)} of its states: {first}; or even_if={DRIFT}"
+        for server, states in changes.items()
         if states
     ]
 

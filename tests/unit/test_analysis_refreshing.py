@@ -1,5 +1,6 @@
 """The analysis side made anew by itself: users are told first, production isn't touched, what was there is kept."""
 
+import hashlib
 from contextlib import contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
@@ -18,7 +19,7 @@ from tests.tables import IDR as TABLE
 
 ASKED = Refresh("idr", minutes=0)
 OURS = ("a-omero-data", "a-database-db")
-PRODUCTION = {"idr-proxy", "idr-omero", "idr-database"}
+STAYING = {"idr-proxy", "idr-omero", "idr-database", "idr-a-dockermanager"}
 UNDRAIN = "ssh idr-proxy salt -L idr-a-dockermanager jupyterhub.undrain"
 
 
@@ -33,7 +34,7 @@ class Site(World):
         super().__init__(monkeypatch)
         self.users, self.draining, self.status, self.drift, self.deployed = ["ada"], None, [], {}, HEAD
         self.digests = {"idr-database": {"omero": "1"}, "idr-a-database": {"omero": "2"}}
-        self.cut = None
+        self.files, self.cut = {}, None
         monkeypatch.setattr(refreshing, "connect", lambda name: self)
         monkeypatch.setattr(at_master, "execute", self.execute)
         monkeypatch.setattr(at_master, "reached", self.reached)
@@ -57,10 +58,14 @@ class Site(World):
 
     @contextmanager
     def reached(self, name, folder):
-        yield SimpleNamespace(do=lambda *_: {"release": self.deployed}, environment=TABLE), TABLE.proxy
+        yield SimpleNamespace(do=self.facts_of_the_proxy, environment=TABLE), TABLE.proxy
+
+    def facts_of_the_proxy(self, server, deed, asked):
+        assert (server, deed) == (TABLE.proxy, "facts")
+        return {"release": self.deployed, "files": {path: self.files.get(path) for path in asked["files"]}}
 
     def rehearsed(self, ssh, servers, saltenv, tell):
-        assert saltenv == "base" and {it.id for it in servers} == PRODUCTION
+        assert saltenv == "base" and {it.id for it in servers} == STAYING
         return {it.id: self.drift.get(it.id, []) for it in servers}, {}
 
     def execute(self, env, folder, server, function, **values):
@@ -333,7 +338,7 @@ def test_production_would_be_touched(site):
     site.facts = clouds.without(site.facts, lambda it: it is volume)
     site.facts = clouds.changed(site.facts, current(site, "omero-data"), attachments=[], status="available")
     site.deployed = "b" * 40
-    site.drift = {"idr-omero": [state("a file"), state("another")]}
+    site.drift = {"idr-omero": [state("a file"), state("another")], "idr-a-dockermanager": [state("a file")]}
 
     first, second, third = problems()
 
@@ -344,6 +349,33 @@ def test_production_would_be_touched(site):
     )
     assert site.done == []
     assert len(problems(replace(ASKED, even_if=frozenset(["drift"])))) == 2
+
+
+def test_a_state_that_fails_is_said_before_anything_is_swapped_as_the_deploy_would_be_refused_then(site):
+    site.drift = {"idr-a-dockermanager": [state("JupyterHub runs", "", "no such image")], "idr-omero": [state("a file")]}
+    fails = "idr-a-dockermanager: JupyterHub runs: no such image: the deploy that follows would be refused for that"
+
+    first, second = problems()
+
+    assert first == f"{fails}: mend it first" and second.startswith("idr-omero: a deploy would change 1 of its states")
+    assert problems(replace(ASKED, even_if=frozenset(["drift"]))) == [first]
+    assert site.done == []
+
+
+def test_what_of_the_site_the_master_has_otherwise_would_be_deployed_too(site, tmp_path):
+    (tmp_path / "site.sls").write_text("nginx: {workers: 2}\n")
+    tmp_path.chmod(0o700)
+
+    [problem] = refreshing.plan(ASKED, tmp_path, print).problems
+
+    assert problem == (
+        f"/etc/idr/pillar/site.sls of idr-proxy isn't as {tmp_path} has it, and would be deployed, too: first salt-run "
+        f"environment.update idr; or even_if=drift"
+    )
+    assert not refreshing.plan(replace(ASKED, even_if=frozenset(["drift"])), tmp_path, print).problems
+    digest = hashlib.sha256((tmp_path / "site.sls").read_bytes()).hexdigest()
+    site.files = {"/etc/idr/pillar/site.sls": f"{digest} 0600"}
+    assert not refreshing.plan(ASKED, tmp_path, print).problems
 
 
 def test_a_set_has_to_be_a_good_one_and_verified_unless_that_is_said(site):

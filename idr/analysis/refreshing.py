@@ -17,6 +17,8 @@ from idr.cloud.connection import ERRORS, connect, told
 from idr.cloud.model import Plan
 from idr.errors import IdrError, Refused
 from idr.hub import Hub
+from idr.release.asked import SCHEMA
+from idr.topology import REQUIRED
 
 UNVERIFIED, AGAIN, DRIFT, HUB = "unverified", restoring.AGAIN, "drift", "hub"
 MAY_BE_SAID = (UNVERIFIED, AGAIN, DRIFT, HUB)
@@ -186,8 +188,18 @@ def _read(asked):
     if problems:
         raise Refused(problems)
     found = wanted.read(asked.environment)
-    if not _uses(found):
+    uses = _uses(found)
+    if not uses:
         raise Refused([f"{asked.environment}: in pillar no volume of the analysis side is a clone of production's"])
+    roles = {server.name: server.role for server in found.servers if found.name not in server.networks}
+    others = [it.use for it in found.volumes if roles.get(it.server) in REQUIRED and it.use not in uses]
+    if others:
+        raise Refused(
+            [
+                f"{asked.environment}: in pillar {', '.join(uses)} of the analysis side would come from production and "
+                f"{', '.join(others)} wouldn't: rows would name files that aren't there, or the other way round"
+            ]
+        )
     return found
 
 
@@ -202,7 +214,7 @@ def _look(cloud, asked, found, folder, tell):
     if backup is None:
         return Coming(None, Plan(name, ()), {}, (), tuple(problems))
     whole = applying.plan(name, {"sources": backup.id}, _about(asked, found, backup.id))
-    problems += [*whole.problems, *_deploy(asked, found, folder, tell)]
+    problems += [*whole.problems, *_schema(asked, backup, found, folder), *_deploy(asked, found, folder, tell)]
     try:
         on, drained = _hub(asked, found, folder).look()
     except IdrError as error:
@@ -259,6 +271,24 @@ def _begun(seen, name, uses):
     there = {it.what["use"] for it in of_it if mark.is_current(it)}
     aside = [it for it in of_it if mark.put_aside_for(it)]
     return {mark.put_aside_for(it) for it in aside if it.what["use"] not in there or volumes.is_on_a_server(seen, it)}
+
+
+def _schema(asked, backup, found, folder):
+    """Why what the set has in its database isn't what OMERO.server wants, which is the same on both sides."""
+    there = backup.facts.get("database_patch")
+    servers = [it.name for it in found.servers if it.role == "omero" and found.name in it.networks]
+    if not there or not servers:
+        return []
+    try:
+        rows = at_master.execute(asked.environment, folder, servers[0], "omero.query", sql=SCHEMA)
+    except IdrError as error:
+        return [str(error)]
+    if not rows or rows[0]["schema"] == there:
+        return []
+    return [
+        f"{backup.id} has a database with {there}, and production's has {rows[0]['schema']} by now: take and verify "
+        f"another set, salt-run backup.create {asked.environment} apply=True"
+    ]
 
 
 def _deploy(asked, found, folder, tell):

@@ -34,7 +34,7 @@ class Site(World):
         super().__init__(monkeypatch)
         self.users, self.draining, self.status, self.drift, self.deployed = ["ada"], None, [], {}, HEAD
         self.digests = {"idr-database": {"omero": "1"}, "idr-a-database": {"omero": "2"}}
-        self.files, self.cut = {}, None
+        self.schema, self.files, self.cut = "OMERO5.4 0", {}, None
         monkeypatch.setattr(refreshing, "connect", lambda name: self)
         monkeypatch.setattr(at_master, "execute", self.execute)
         monkeypatch.setattr(at_master, "reached", self.reached)
@@ -72,6 +72,9 @@ class Site(World):
         if function == "omero.status":
             assert server == "idr-a-omero"
             return {"problems": self.status}
+        if function == "omero.query":
+            assert server == "idr-omero"
+            return [{"schema": self.schema}]
         if function == "pg_sql.query":
             if "database" in values:
                 return []
@@ -376,6 +379,34 @@ def test_what_of_the_site_the_master_has_otherwise_would_be_deployed_too(site, t
     digest = hashlib.sha256((tmp_path / "site.sls").read_bytes()).hexdigest()
     site.files = {"/etc/idr/pillar/site.sls": f"{digest} 0600"}
     assert not refreshing.plan(ASKED, tmp_path, print).problems
+
+
+def test_a_set_of_before_an_upgrade_of_omero_is_none_that_the_analysis_side_could_be_of(site):
+    facts = {"database_patch": "OMERO5.4 0"}
+    it = site.has(NIGHT.replace(day=27), verified=NIGHT.replace(day=27), facts=facts)
+    assert not refreshing.plan(ASKED, "/folder", print).problems
+
+    site.schema = "OMERO5.5 1"
+
+    assert problems() == [
+        f"{it.id} has a database with OMERO5.4 0, and production's has OMERO5.5 1 by now: take and verify another set, "
+        f"salt-run backup.create idr apply=True"
+    ]
+
+
+def test_rows_of_production_are_not_put_beside_files_that_are_not(site, monkeypatch):
+    whole = clouds.wanted("idr")
+
+    def read(name, given=None):
+        own = (replace(it, source="") if it.use == "a-omero-data" else it for it in whole.volumes)
+        return replace(whole, volumes=tuple(own))
+
+    monkeypatch.setattr(refreshing.wanted, "read", read)
+
+    assert problems() == [
+        "idr: in pillar a-database-db of the analysis side would come from production and a-omero-data wouldn't: rows "
+        "would name files that aren't there, or the other way round"
+    ]
 
 
 def test_a_set_has_to_be_a_good_one_and_verified_unless_that_is_said(site):

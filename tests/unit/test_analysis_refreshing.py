@@ -355,7 +355,8 @@ def test_production_would_be_touched(site):
 
 
 def test_a_state_that_fails_is_said_before_anything_is_swapped_as_the_deploy_would_be_refused_then(site):
-    site.drift = {"idr-a-dockermanager": [state("JupyterHub runs", "", "no such image")], "idr-omero": [state("a file")]}
+    runs = state("JupyterHub runs", "", "no such image")
+    site.drift = {"idr-a-dockermanager": [runs], "idr-omero": [state("a file")]}
     fails = "idr-a-dockermanager: JupyterHub runs: no such image: the deploy that follows would be refused for that"
 
     first, second = problems()

@@ -26,7 +26,11 @@ NOTICE = "The data of the analysis service are being brought up to date."
 USUAL, LONGEST = 15, 24 * 60  # minutes of notice
 
 # What tells one password from another without telling it: both are of random ones, and salted by whoever made them.
-ROLES = "SELECT rolname AS name, md5(rolpassword) AS digest FROM pg_authid WHERE rolpassword IS NOT NULL"
+# Other roles that production may have come with the clone and can't log in (pg_hba.conf).
+ROLES = (
+    "SELECT rolname AS name, md5(rolpassword) AS digest FROM pg_authid "
+    "WHERE rolname IN ('omero', 'omeroreadonly') AND rolpassword IS NOT NULL"
+)
 ROOT = "SELECT 'root of OMERO' AS name, md5(hash) AS digest FROM password WHERE experimenter_id = 0 AND hash <> ''"
 
 
@@ -342,7 +346,8 @@ def _wrong(name, found, folder, tell):
     theirs = {digest for server in own for digest in _digests(name, folder, server).items()}
     for server in [it.name for it in side if it.role == "database"]:
         same = sorted(who for who, _ in theirs & set(_digests(name, folder, server).items()))
-        problems += [f"{server}: {who} has the password that it has in production" for who in same]
+        sets = f"salt-run environment.update {name} sets this side's own"
+        problems += [f"{server}: {who} has the password that it has in production; {sets}" for who in same]
     tell("the analysis side " + ("isn't as it has to be" if problems else "answers, by passwords of its own"))
     return problems
 

@@ -295,7 +295,8 @@ def test_production_is_not_touched_either_where_something_comes_off_it_while_use
         ({"status": ["OMERO.web answers 502"]}, "idr-a-omero: OMERO.web answers 502"),
         (
             {"digests": {"idr-database": {"omero": "1"}, "idr-a-database": {"omero": "1"}}},
-            "idr-a-database: omero has the password that it has in production",
+            "idr-a-database: omero has the password that it has in production; salt-run environment.update idr sets "
+            "this side's own",
         ),
     ],
 )

@@ -214,7 +214,7 @@ def _uses(found):
 
 def _look(cloud, asked, found, folder, tell):
     seen, name = inventory.facts(cloud), asked.environment
-    backup, problems = _set(asked, seen, _uses(found))
+    backup, problems = _set(asked, seen, _uses(found), tell)
     if backup is None:
         return Coming(None, Plan(name, ()), {}, (), tuple(problems))
     whole = applying.plan(name, {"sources": backup.id}, _about(asked, found, backup.id))
@@ -248,15 +248,20 @@ def _hub(asked, found, folder):
     return Hub(asked.environment, servers, folder, NOTICE)
 
 
-def _set(asked, seen, uses):
+def _set(asked, seen, uses, tell):
     """The set and what is wrong with it: ``(BackupSet or None, problems)``."""
     sets = manifest.sets(seen, asked.environment)
     if asked.set is None:
         verified = [it for it in sets if it.is_good and it.verified]
+        if not verified:
+            verify = f"salt-run backup.verify pick=random env={asked.environment} apply=True"
+            return None, [f"{asked.environment} has no verified backup set: {verify}"]
         begun = _begun(seen, asked.environment, uses)
-        newest = next(iter([it for it in verified if it.id in begun] + verified), None)
-        verify = f"salt-run backup.verify pick=random env={asked.environment} apply=True"
-        return (newest, []) if newest else (None, [f"{asked.environment} has no verified backup set: {verify}"])
+        chosen = next((it for it in verified if it.id in begun), verified[0])
+        if chosen != verified[0]:
+            newest = f"The newest verified one, if that's meant: set={verified[0].id}"
+            tell(f"a refresh of {chosen.id} was cut off, and is gone on with. {newest}")
+        return chosen, []
     it = next((it for it in sets if it.id == asked.set), None)
     if it is None:
         tells = f"salt-run backup.list {asked.environment} tells which there are"

@@ -199,13 +199,18 @@ def test_whatever_was_done_in_the_cloud_when_it_was_cut_off_the_rest_is_done(sit
     }
 
 
-def test_one_that_was_cut_off_is_gone_on_with_though_a_newer_set_was_verified_meanwhile(site):
+def test_one_that_was_cut_off_is_gone_on_with_though_a_newer_set_was_verified_meanwhile(site, capsys):
     site.cut = 4
     with pytest.raises(KeyboardInterrupt):
         refresh()
     site.cut = None
     newest = site.has(NIGHT.replace(day=28), verified=NIGHT.replace(day=28))
 
+    assert refreshing.plan(ASKED, "/folder", print).set == site.verified.id
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        f"a refresh of {site.verified.id} was cut off, and is gone on with. The newest verified one, if that's meant: "
+        f"set={newest.id}"
+    )
     assert refresh().set == site.verified.id
     assert refresh().set == newest.id  # that is another refresh
 

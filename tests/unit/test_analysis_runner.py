@@ -23,7 +23,7 @@ def runner(tmp_path):
 
 
 def planned(monkeypatch, steps=STEPS, drained=(), problems=()):
-    on = {"idr-a-dockermanager": ["ada"]}
+    on = {"idr-a-dockermanager": ["ada", "bob"]}
     coming = Coming(SET, Plan("idr", steps), on, drained, problems)
     monkeypatch.setattr(refreshing, "plan", lambda *_: coming)
 
@@ -33,7 +33,7 @@ def test_a_plan_says_of_which_set_who_is_on_and_what_is_typed_to_do_it(runner, m
 
     told = runner.refresh("idr", minutes=30, even_if="drift,again", site=str(tmp_path))["data"]
 
-    assert told["lines"][:2] == [f"the analysis side of idr is made of {SET}", "on are ada"]
+    assert told["lines"][:2] == [f"the analysis side of idr is made of {SET}", "on are ada, bob"]
     assert told["comment"] == (
         f"a plan, nothing was changed. To do it: salt-run analysis.refresh idr minutes=30 even_if=again,drift "
         f"site={tmp_path} apply=True"
@@ -89,8 +89,3 @@ def test_what_stops_it_is_recorded_with_how_it_is_gone_on_with(runner, monkeypat
     assert (record["what"], record["result"], record["comment"], record["problems"]) == (
         "analysis.refresh", False, "stopped: the hub stays drained", ["idr-a-omero: OMERO.web answers 502"],
     )  # fmt: skip
-
-
-def test_a_master_does_not_do_it(runner):
-    runner.__opts__["idr_environment"] = "idr"
-    assert "type it in a checkout of yours" in runner.refresh("idr", apply=True)["problems"][0]

@@ -150,6 +150,7 @@ def test_the_analysis_side_alone_is_made_anew_of_the_verified_set_also_after_a_r
     # nobody of production noticed, nor did the hub, which takes users again
     assert set(answers) == {"200"}, answers
     assert {server: lab.sh(server, SERVING) for server in STAYING} == serving
+    assert sorted(answer["changed"]) == ["idr-a-database", "idr-a-omero"], answer
     assert lab.salt(HUB, "jupyterhub.servers")[HUB]["draining"] is None
     # what was there is kept, and all else is what it was
     old = {name: volume for name, volume, _ in before["volume"] if name in MADE_ANEW}

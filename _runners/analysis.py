@@ -29,8 +29,9 @@ def refresh(env, apply=False, set=None, minutes=15, even_if=None, break_lock=Non
 
     The volumes that were there are put aside and kept, and told with the command that removes them. Then it's looked
     at: OMERO answers, and no password is production's. Where that isn't so, the exit code is 1 and the hub stays
-    drained. Without ``apply=True`` the plan is returned and nothing changes. Applied again it only looks; after a
-    failure it goes on. Refused, with all reasons at once, where the plan has anything of production in it.
+    drained. Without ``apply=True`` the plan is returned and nothing changes. Applied again for the same set it only
+    looks; after a failure it goes on. Refused, with all reasons at once, where the plan has anything of production in
+    it, where the deploy that follows would change something there or fail, and where OMERO's schema is another by now.
 
     CLI Example:
 
@@ -48,7 +49,10 @@ def refresh(env, apply=False, set=None, minutes=15, even_if=None, break_lock=Non
     coming = refreshing.plan(asked, folder, tell)
     more = [*([f"site={site}"] if site else []), "apply=True"]
     how = shlex.join(["salt-run", *asked.typed.split(), *more])
-    comment = f"a plan, nothing was changed. To do it: {how}" if coming.plan.steps else "nothing to change"
+    comment = f"a plan, nothing was changed. To do it: {how}"
+    if not coming.plan.steps:
+        looks = f"it has yet to be looked at, and {', '.join(coming.drained)} opened: {how}"
+        comment = f"the analysis side of {env} is of {coming.set}: {looks if coming.drained else 'nothing to change'}"
     told = {"result": True, "comment": comment, **telling.as_data(coming.plan)}
     users = [user for on in coming.on.values() for user in on]
     lines = [f"the analysis side of {env} is made of {coming.set}", f"on are {', '.join(users) or 'nobody'}"]
@@ -63,10 +67,11 @@ def refresh(env, apply=False, set=None, minutes=15, even_if=None, break_lock=Non
 
 def _refreshed(asked, done):
     answer = outcome.of_apply(asked.environment, done.applied) | {"set": done.set}
-    if done.applied.plan.steps:
-        answer["comment"] = f"the analysis side of {asked.environment} is of {done.set}, and well"
+    answer["comment"] = f"the analysis side of {asked.environment} is of {done.set}, and well"
     if done.aside:
         answer["kept"] = [
-            f"{name}, until nobody needs it: openstack volume delete {id_}" for name, id_ in done.aside.items()
+            f"{it.name}, until nobody needs it: openstack volume delete {it.id}"
+            + (f", once the {it.snapshots} snapshots of it are gone, which backup sets have" if it.snapshots else "")
+            for it in done.aside
         ]
     return answer

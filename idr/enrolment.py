@@ -157,7 +157,7 @@ def _master_content(environment, there, wanted):
     directories = {path: mode for path, mode in _directories(True).items() if files[path] != f"directory {mode:04o}"}
     if directories:
         yield Step(id_, f"make {', '.join(directories)}", "put", {"directories": directories})
-    site = _new_site(there, wanted)
+    site = not_there(wanted.site, there)
     if site:
         files = {path: (text, 0o600) for path, text in site.items()}
         yield Step(id_, f"write the site's own {', '.join(site)}", "put", {"files": files})
@@ -172,12 +172,13 @@ def _master_content(environment, there, wanted):
 def candidate(environment: Environment, facts: dict[str, dict], wanted: Wanted) -> dict:
     """What ``on_server.bring_candidate`` is asked, so that a rehearsal has all that those steps will bring."""
     there = facts[environment.proxy.id]
-    site, missing = _new_site(there, wanted), _missing_secrets(environment, there)
+    site, missing = not_there(wanted.site, there), _missing_secrets(environment, there)
     return {"commit": wanted.commit, "site": site, "secrets": missing}
 
 
-def _new_site(there, wanted):
-    return {path: text for path, text in wanted.site.items() if there["files"][path] != _state(text, 0o600)}
+def not_there(files, there):
+    """Of a site's FILES, texts by path, those that a master hasn't as they are, by what ``on_server.facts`` says."""
+    return {path: text for path, text in files.items() if there["files"][path] != _state(text, 0o600)}
 
 
 def _missing_secrets(environment, there):

@@ -20,7 +20,13 @@ class Hub:
 
     def on(self):
         """Who is on, by server; an IdrError where one doesn't answer."""
-        return {server: sorted(self._ask(server, "servers")["servers"]) for server in self.servers}
+        return self.look()[0]
+
+    def look(self):
+        """Who is on, by server, and the servers with a drain of ours; an IdrError where one doesn't answer."""
+        said = {server: self._ask(server, "servers") for server in self.servers}
+        ours = [id_ for id_, it in said.items() if it["draining"] and it["draining"]["notice"] == self.notice]
+        return {id_: sorted(it["servers"]) for id_, it in said.items()}, ours
 
     def drain(self, minutes, tell):
         """

@@ -148,10 +148,14 @@ class _Restoration:
         current = [it for it in of if mark.is_current(it)]
         return current[0] if len(current) == 1 else None
 
-    def _is_restored(self, volume):
-        """Whether a volume is of the set already; where it's to be made again, by this run or one that was cut off."""
-        again = AGAIN in self.asked.even_if
-        return volume.what["metadata"].get("idr_set") == self.backup.id and (not again or volume.run == self.run)
+    def _is_restored(self, use, volume):
+        """
+        Whether a volume is a clone of what it's to be of, the analysis side's own or production's; where it's to be
+        made again, by this run or one that was cut off.
+        """
+        piece, again = self._piece(self.volumes[use]), AGAIN in self.asked.even_if
+        is_of_it = piece is not None and volume.what["metadata"].get("idr_source") == piece.snapshot
+        return is_of_it and (not again or volume.run == self.run)
 
     def _aside(self):
         """The volumes that are put aside, and those that a run that was cut off hasn't renamed or got off a server."""
@@ -160,8 +164,9 @@ class _Restoration:
             for it in self.facts.of(self.name, "volume")
             if mark.put_aside_for(it) and (volumes.is_on_a_server(self.facts, it) or it.name != self._name_aside(it))
         ]
-        for own in [self._own(use) for use in self.chosen if use in self.volumes and self._piece(self.volumes[use])]:
-            if own and self._is_restored(own):
+        for use in [use for use in self.chosen if use in self.volumes and self._piece(self.volumes[use])]:
+            own = self._own(use)
+            if own and self._is_restored(use, own):
                 once_more = f"To have it made once more: even_if={AGAIN}"
                 self.notes.append(f"volume {own.name} is of {self.backup.id} already, and stays. {once_more}")
             elif own:
@@ -178,9 +183,17 @@ class _Restoration:
         """The step that puts a volume aside, None where that's done. It's attached still: a name is only a name."""
         if volume.name == self._name_aside(volume):
             return None
-        said = {"idr_aside": self._run_aside(volume), "idr_aside_for": self.backup.id}
+        said = {"idr_aside": self._run_aside(volume), "idr_aside_for": self.backup.id, "idr_aside_by": self._typed()}
         what = {"name": self._name_aside(volume), "metadata": said}
         return Step("change", "volume", f"{volume.name} ({volume.id})", what, id=volume.id)
+
+    def _typed(self):
+        """The command that goes on with this; without the volumes where those are more than metadata can say."""
+        if self.asked.of_production:
+            return f"analysis.refresh {self.name} set={self.backup.id}"
+        whole = f"backup.restore {self.backup.id} into={self.name}"
+        named = f"{whole} volumes={','.join(self.asked.volumes)}" if self.asked.volumes else whole
+        return named if len(named) <= manifest.LONGEST else whole
 
     def _servers(self, aside):
         """The servers that hold what is put aside: they're made anew."""
@@ -219,7 +232,7 @@ class _Restoration:
         if not set(made) & set(self.required):
             return []
         left = [(use, self._own(use)) for use in self.required if use not in made]
-        return [use for use, own in left if own and not self._is_restored(own)]
+        return [use for use, own in left if own and not self._is_restored(use, own)]
 
     def _tell(self, aside, old, made):
         others = self._others(made)

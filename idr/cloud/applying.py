@@ -77,9 +77,11 @@ def apply(name, given, broken, deploy, folder, tell, about=all_of_it, purpose="a
             shown, seen = seen, _unblocked(about(_look(cloud, asked)))
             _tell_difference(shown.plan, seen.plan, tell)
             if pause and seen.plan.steps:
-                _volumes_first(cloud, seen, held, tell)
+                first = _volumes_first(cloud, seen, held, tell)
                 pause()
                 seen = _unblocked(about(_look(cloud, asked)))
+                done = _run(cloud, seen, held, lambda plan: plan, deploy, folder, tell)
+                return replace(done, plan=replace(done.plan, steps=(*first, *done.plan.steps)))
             return _run(cloud, seen, held, lambda plan: plan, deploy, folder, tell)
     return _on_its_servers(cloud, seen, deploy, folder, tell)
 
@@ -133,13 +135,14 @@ def _tell_difference(shown, now, tell):
 
 
 def _volumes_first(cloud, seen, held, tell):
-    """Carry out what of a plan is done while all servers are still up: volumes renamed and made."""
+    """Carry out what of a plan is done while all servers are up, volumes renamed and made; returns those steps."""
     first = []
     for step in seen.plan.steps:
         if step.kind in ("volume", "snapshot") and {*step.needs} <= {it.key for it in first}:
             first.append(step)
     held.begin(seen.run)
     _done(carry_out(cloud, replace(seen.plan, steps=tuple(first)), tell, held, look_first=seen.goes_on), first)
+    return first
 
 
 def _done(outcome, steps):

@@ -50,6 +50,12 @@ def put_aside_for(volume):
     return None if "idr_retained" in said else said.get("idr_aside_for")
 
 
+def put_aside_by(volume):
+    """The command that goes on where what put that volume aside was cut off; it's said there since it was put aside."""
+    said = volume.what["metadata"]
+    return said.get("idr_aside_by") or f"backup.restore {said['idr_aside_for']} into={volume.environment}"
+
+
 def retained_name(volume, run):
     """The name that a volume has once it's retained: by the run that says so already, or else by RUN."""
     end = f"-retained-{volume.what['metadata'].get('idr_retained', run)}"

@@ -81,7 +81,7 @@ def _look_at_those_aside(draft):
         if name and (name not in there or is_on_a_server(draft.facts, it)):
             draft.problems.append(
                 f"volume {it.name} ({it.id}) was put aside for {backup}, and that restore was cut off: "
-                f"salt-run backup.restore {backup} into={draft.environment}"
+                f"salt-run {mark.put_aside_by(it)}"
             )
         else:
             draft.notes.append(

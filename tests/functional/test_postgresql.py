@@ -70,6 +70,7 @@ def test_passwords_of_two_sides_are_told_apart_without_telling_them(server):
     assert_good(server.apply())
     table = "CREATE TABLE password (experimenter_id bigint, hash text); INSERT INTO password VALUES (0, 'a'), (1, 'b')"
     login("omero", OURS, statement=table)
+    sql("CREATE ROLE ada LOGIN PASSWORD 'of-production'")  # comes with a clone, and can't log in
 
     before = {row["name"]: row["digest"] for row in server.modules.pg_sql.query(refreshing.ROLES)}
     sql("ALTER ROLE omeroreadonly PASSWORD 'another'")

@@ -168,6 +168,30 @@ def test_one_that_was_cut_off_is_not_ended_by_an_apply_which_would_make_or_mount
             assert not whole.problems and not names(whole, "change", "remove")
 
 
+@pytest.mark.parametrize(
+    ("asked", "typed"),
+    [
+        (Restore(SET.id, ("a-omero-data",)), f"backup.restore {SET.id} into=idr volumes=a-omero-data"),
+        (Restore(SET.id, ("a-omero-data",), of_production=True), f"analysis.refresh idr set={SET.id}"),
+    ],
+)
+def test_one_that_was_cut_off_is_told_with_the_command_that_goes_on_with_it_and_not_with_productions(asked, typed):
+    plan = restoring.restoration(asked, seen(BACKED_UP)).plan
+
+    cut = clouds.after(BACKED_UP, replace(plan, steps=plan.steps[:1]))
+
+    [problem] = [it for it in applied(cut).problems if "was cut off" in it]
+    assert problem.endswith(f"that restore was cut off: salt-run {typed}")
+
+
+def test_what_says_how_it_is_gone_on_with_goes_into_metadata(monkeypatch):
+    monkeypatch.setattr(restoring.manifest, "LONGEST", 50)
+    plan = planned(BACKED_UP, ("omero-data", "database-db"))
+    assert {step.what["metadata"]["idr_aside_by"] for step in plan.steps if step.verb == "change"} == {
+        f"backup.restore {SET.id} into=idr"
+    }
+
+
 def test_another_set_than_the_one_that_was_cut_off():
     plan = planned(BACKED_UP)
 
@@ -469,3 +493,18 @@ def test_the_analysis_side_is_made_of_productions_where_that_is_asked_for():
 
     made = next(step for step in plan.steps if step.key == ("volume", "idr-a-omero-data"))
     assert made.what["snapshot_id"] == f"{own.id}/omero-data"
+
+
+def test_the_sets_own_analysis_volume_is_not_what_productions_would_be_nor_the_other_way_round():
+    own = of_volumes(IDR, uses=[*USES, "a-omero-data"])
+    facts = clouds.added(IDR, *things(own))
+    kinds = {
+        "omero-data": Restore(own.id, ("a-omero-data",), of_production=True),
+        "a-omero-data": Restore(own.id, ("a-omero-data",)),
+    }
+
+    for first, second in (("omero-data", "a-omero-data"), ("a-omero-data", "omero-data")):
+        after = clouds.after(facts, restoring.restoration(kinds[first], seen(facts)).plan)
+        assert names(restoring.restoration(kinds[first], seen(after, run="run-3")).plan) == []
+        other = clouds.after(after, restoring.restoration(kinds[second], seen(after, run="run-3")).plan)
+        assert current(other, "a-omero-data").what["snapshot_id"] == f"{own.id}/{second}"

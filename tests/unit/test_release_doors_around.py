@@ -4,15 +4,10 @@ import shlex
 
 import pytest
 
-from idr.analysis import refreshing
-from idr.cloud.applying import Applied
-from idr.cloud.model import Plan, Step
 from idr.release import preparing, record
 from tests.prepared import World
 from tests.runners import loaded
 from tests.unit.test_release_preparing import SOON
-
-MADE = Plan("idr", (Step("make", "volume", "idr-a-omero-data", {"size": 500, "snapshot_id": "s-1"}),))
 
 
 @pytest.fixture
@@ -116,19 +111,3 @@ def test_a_master_does_none_of_it(tmp_path, module, function, given):
     told = getattr(runner, function)("newidr", **given)
 
     assert told["retcode"] == 1 and "checkout" in told["problems"][0]
-
-
-def test_a_refresh_is_planned_with_the_very_command_that_does_it_and_tells_what_is_kept(tmp_path, monkeypatch):
-    runner = loaded("analysis", tmp_path)
-    coming = refreshing.Coming("idr-20261125T030000Z", MADE, {"idr-a-dockermanager": ["ada", "bob"]}, ())
-    monkeypatch.setattr(refreshing, "plan", lambda *_: coming)
-    done = refreshing.Refreshed(coming.set, Applied(MADE, 7), {"idr-a-omero-data-before-1": "v-1"})
-    monkeypatch.setattr(refreshing, "refresh", lambda *_: done)
-
-    told = runner.refresh("idr", minutes=30)["data"]
-
-    assert told["lines"][:2] == ["the analysis side of idr is made of idr-20261125T030000Z", "on are ada, bob"]
-    assert told["comment"].endswith("To do it: salt-run analysis.refresh idr minutes=30 apply=True")
-    answer = runner.refresh("idr", apply=True)
-    assert answer["comment"] == "the analysis side of idr is of idr-20261125T030000Z, and well"
-    assert answer["kept"] == ["idr-a-omero-data-before-1, until nobody needs it: openstack volume delete v-1"]

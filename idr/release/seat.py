@@ -198,5 +198,5 @@ def _lost(now, move, is_looked_for, folders):
         lines, unknown = checking.writes_since(move.source, since, folders(move.source))
     except IdrError as error:
         told = f"what was written to {move.source} since {since:%Y-%m-%d %H:%M} UTC isn't known"
-        return [f"{told}: {why}" for why in getattr(error, "problems", [error])]
+        return [f"{told}: {why}" for why in error.problems]
     return [*lines, *unknown]

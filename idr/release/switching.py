@@ -337,7 +337,7 @@ def _undrained(means, environment):
 
 
 def _lines(error):
-    return getattr(error, "problems", None) or [told(error) if isinstance(error, ERRORS) else str(error)]
+    return [told(error)] if isinstance(error, ERRORS) else error.problems
 
 
 def _line(error):

@@ -12,9 +12,9 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
+from idr.checkout import CHECKOUT
 from idr.errors import IdrError
 
-CHECKOUT = Path(__file__).resolve().parent.parent
 LOCK = CHECKOUT / "requirements.lock"
 BUILD_LOCK = CHECKOUT / "requirements-build.lock"
 UV_LOCK = CHECKOUT / "requirements-uv.lock"

@@ -4,7 +4,7 @@
 class IdrError(Exception):
     """Something is not as it has to be; `problems` say what, and what to do about it, a line each: here the message."""
 
-    def __init__(self, what=""):
+    def __init__(self, what):
         super().__init__(what)
         self.problems = [str(what)]
 

@@ -45,6 +45,8 @@ def path(volume):
     """
     The stable path of a volume's device, as a mount unit names it.
 
+    volume:  its entry in pillar ``server:volumes``
+
     CLI Example:
 
     .. code-block:: bash
@@ -61,6 +63,7 @@ def devices(volume):
     Every block device that answers to a volume's id or UUID; more than one means that it isn't known which it is.
 
     By id, the kernel's serial numbers are asked as well as /dev/disk: a link there names only the last of two.
+    Arguments as for `path`.
 
     CLI Example:
 
@@ -86,7 +89,8 @@ def facts(volume):
 
     Returns ``devices``, ``mounted_on`` (paths), ``occupant`` (what is mounted at the volume's mount point), ``files``
     (some names in the mount point while nothing is mounted there), and of a single device ``bytes``, ``signatures``,
-    ``written`` (offset of a byte that isn't zero, None if there's none where looked) and ``held_by``.
+    ``written`` (offset of a byte that isn't zero, None if there's none where looked) and ``held_by``. Arguments as for
+    `path`.
 
     CLI Example:
 
@@ -117,7 +121,8 @@ def refusal(volume, known=None):
     """
     Why a volume can't be used as it is, in one line that says what to do; None if it can.
 
-    known:  its facts, where the caller has them already
+    volume:  as for `path`
+    known:   its facts, where the caller has them already
 
     CLI Example:
 

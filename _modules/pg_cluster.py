@@ -35,6 +35,9 @@ def directory(volume=VOLUME, major=None):
     """
     Where the cluster of a major version belongs.
 
+    volume:  where the database's volume is mounted
+    major:   PostgreSQL's major version, pillar's unless given
+
     CLI Example:
 
     .. code-block:: bash
@@ -47,6 +50,8 @@ def directory(volume=VOLUME, major=None):
 def found(volume=VOLUME):
     """
     Every cluster on a volume: path and major version.
+
+    volume:  where it's mounted
 
     CLI Example:
 
@@ -67,6 +72,8 @@ def found(volume=VOLUME):
 def refusal(volume=VOLUME, major=None):
     """
     Why the volume can't be used by PostgreSQL of this major version, in one line that says what to do; None if it can.
+
+    Arguments as for `directory`.
 
     CLI Example:
 
@@ -96,6 +103,8 @@ def problems():
 def status(volume=VOLUME, major=None):
     """
     What is known of this server's cluster: identity, state, whether it runs, and what would stop this role.
+
+    Arguments as for `directory`.
 
     CLI Example:
 
@@ -136,6 +145,8 @@ def initialise(volume=VOLUME, major=None, locale="C.UTF-8"):
     """
     Make a new cluster with data checksums, in UTF-8. Refuses to if there is anything in its place.
 
+    locale:  by which its databases sort; the others as for `directory`
+
     CLI Example:
 
     .. code-block:: bash
@@ -167,6 +178,7 @@ def strangeness(volume=VOLUME, major=None):
     What ties an existing cluster to the server it comes from: ``owner``, ``lock`` and ``own_settings``, where it does.
 
     Only the data directory and its control file are asked for their owner: `adopt` changes the directory last.
+    Arguments as for `directory`.
 
     CLI Example:
 
@@ -193,7 +205,8 @@ def adopt(volume=VOLUME, major=None):
     Rid an existing cluster of what ties it to another server (`strangeness`); a stopped one, but for its settings.
 
     Files of the cluster's former owner get this server's postgres; the lock file of a process that isn't here goes;
-    postgresql.auto.conf, which would override Salt's configuration, is put aside under a name with the time.
+    postgresql.auto.conf, which would override Salt's configuration, is put aside under a name with the time. Returns
+    what `strangeness` told. Arguments as for `directory`.
 
     CLI Example:
 
@@ -236,6 +249,7 @@ def collations(volume=VOLUME, major=None):
     Databases whose indexes were built in another version of their collation's order than this server's.
 
     Each with ``database``, ``locale``, ``recorded`` and ``actual`` version. A stopped cluster is opened alone.
+    Arguments as for `directory`.
 
     CLI Example:
 
@@ -253,7 +267,7 @@ def reindex(volume=VOLUME, major=None, test=None):
     Rebuild the indexes of every database that `collations` names, and record this server's collation version in it.
 
     Takes hours for hundreds of GB; a stopped server stays stopped. Returns the databases' names, with ``test=True``
-    of those that would be.
+    of those that would be. Other arguments as for `directory`.
 
     CLI Example:
 

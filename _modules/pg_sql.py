@@ -21,9 +21,10 @@ SILENTLY = "SET log_statement = none; SET log_min_duration_statement = -1; SET l
 
 def program(name, major=None):
     """
-    The path of one of PostgreSQL's programs.
+    The path of one of PostgreSQL's programs. Refused where it isn't installed.
 
-    major:  PostgreSQL's major version, pillar's by default
+    name:   e.g. ``initdb``
+    major:  PostgreSQL's major version, pillar's unless given
 
     CLI Example:
 
@@ -43,8 +44,11 @@ def query(sql, database="postgres", major=None, limit=60, **values):
     """
     The rows of one SELECT, as a list of dictionaries.
 
-    limit:   seconds until it is given up
-    values:  what the variables in the statement stand for
+    sql:       without a semicolon at its end
+    database:  that is asked
+    major:     as for `program`
+    limit:     seconds until it is given up
+    values:    what the variables in the statement stand for
 
     CLI Example:
 
@@ -73,9 +77,8 @@ def alone(sql, database="postgres", major=None, limit=3600):
     """
     Run one statement while the server is stopped, in PostgreSQL's single-user mode; the values of its column.
 
-    Nobody else can connect meanwhile. A cluster that wasn't shut down cleanly is recovered first.
-
-    limit:  seconds until it is given up
+    Nobody else can connect meanwhile. A cluster that wasn't shut down cleanly is recovered first. Arguments as for
+    `query`.
 
     CLI Example:
 
@@ -104,6 +107,8 @@ def mistakes(major=None):
     """
     What PostgreSQL can't understand in its configuration file, in its own words; empty if it could start with it.
 
+    major:  as for `program`
+
     CLI Example:
 
     .. code-block:: bash
@@ -119,7 +124,10 @@ def as_postgres(command, stdin="", limit=60, **environment):
     """
     Run a command as the user postgres, with nothing of the caller's environment; its retcode, stdout and stderr.
 
-    limit:  seconds until it is killed and the call fails
+    command:      a list of words
+    stdin:        text that it reads
+    limit:        seconds until it is killed and the call fails
+    environment:  variables that it has besides
 
     CLI Example:
 

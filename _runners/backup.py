@@ -6,7 +6,7 @@ import shlex
 import time
 from datetime import UTC, datetime
 
-from idr import at_master, on_server, outcome, table
+from idr import at_master, on_server, table
 from idr.asking import asking
 from idr.backup import (
     bringing,
@@ -18,6 +18,7 @@ from idr.backup import (
     listing,
     manifest,
     metrics,
+    outcome,
     project,
     pruning,
     refilling,
@@ -28,7 +29,6 @@ from idr.backup import (
     verifying,
 )
 from idr.backup import status as standing
-from idr.backup.model import FAILED
 from idr.cloud import live, telling, wanted
 from idr.cloud.connection import connect
 from idr.door import door, milestones, who
@@ -86,8 +86,8 @@ def create(env, apply=False, frozen=20, even_if=None, break_lock=None, scheduled
     environment, cloud = table.of_master(__opts__), connect(wanted.cloud_of(env))
     with asking(__opts__) as ask:
         if not apply:
-            return _coming(taking.plan(cloud, environment, ask, frozen, even_if))
-        return _taken(taking.take(cloud, environment, ask, frozen, even_if, break_lock, who(), tell))
+            return outcome.of_coming(taking.plan(cloud, environment, ask, frozen, even_if))
+        return outcome.of_taken(taking.take(cloud, environment, ask, frozen, even_if, break_lock, who(), tell))
 
 
 @door
@@ -132,7 +132,7 @@ def list_(env=None, cloud=None, **kwargs):
         salt-run backup.list
         salt-run backup.list idr
     """
-    return {"data": listing.sets(_look(env, cloud), env), "outputter": "backup"}
+    return _shown(listing.sets(_look(env, cloud), env))
 
 
 @door
@@ -150,7 +150,7 @@ def show(set, cloud=None, **kwargs):
         salt-run backup.show idr-20261125T030000Z
     """
     seen = _look(manifest.environment_of(set), cloud)
-    return {"data": listing.told(seen.the(set), seen.held), "outputter": "backup"}
+    return _shown(listing.told(seen.the(set), seen.held))
 
 
 @door
@@ -213,20 +213,18 @@ def prune(env=None, apply=False, retired=False, break_lock=None, cloud=None, **k
     """
     if retired and not env:
         raise Refused(["retired: say which environment is gone for good: env=…"])
-    connection = connect(cloud or wanted.cloud_of(env or ""))
+    connection = _cloud(env, cloud)
     if apply:
         done = pruning.prune(connection, env, retired, break_lock, milestones(__opts__, "backup/prune"))
-        return _done([step for it in done for step in it.plan.steps], "what nothing keeps is gone", "nothing to remove")
+        steps = [step for it in done for step in it.plan.steps]
+        return outcome.of_steps(steps, "what nothing keeps is gone", "nothing to remove")
     planned = pruning.plan(connection, env, retired)
-    how = " ".join(["salt-run backup.prune", *([env] if env else []), *(["retired=True"] if retired else [])])
-    plans = [it.plan for it in planned]
-    return _planned(plans, [line for it in planned for line in it.lines], f"{how} apply=True")
+    how = _typed("prune", *([env] if env else []), *(["retired=True"] if retired else []))
+    return _planned([it.plan for it in planned], [line for it in planned for line in it.lines], how)
 
 
 @door
-def verify(
-    set=None, apply=False, pick=None, env=None, sample=1000, break_lock=None, cloud=None, site=None, **kwargs
-):
+def verify(set=None, apply=False, pick=None, env=None, sample=1000, break_lock=None, cloud=None, site=None, **kwargs):
     """
     Prove a backup set: clones of it are looked at on a scratch server in a network of its own, and the set is marked.
 
@@ -256,16 +254,15 @@ def verify(
     """
     if __opts__.get("idr_environment"):
         raise Refused([verifying.MAY_NOT])
-    files = _asked_of_verify(set, pick, env, sample)
-    connection = connect(cloud or wanted.cloud_of(env or manifest.environment_of(set) or ""))
-    words = [set] if set else ["pick=random", *([f"env={env}"] if env else [])]
-    words += [f"sample={sample}"] * (sample != 1000)
+    read = _sample(set, pick, env, sample)
+    connection = _cloud(env or manifest.environment_of(set), cloud)
     id_ = set or verifying.pick(connection, env)
     if not apply:
-        plan = verifying.plan(connection, id_)
-        return _planned([plan], telling.lines(plan), shlex.join(["salt-run", "backup.verify", *words, "apply=True"]))
+        words = [set] if set else ["pick=random", *([f"env={env}"] if env else [])]
+        words += [f"sample={sample}"] * (sample != 1000)
+        return _planned_one(verifying.plan(connection, id_), _typed("verify", *words))
     tell, folder = milestones(__opts__, "backup/verify"), folder_of(manifest.environment_of(id_), site)
-    return _proved(verifying.verify(connection, id_, folder, files, break_lock, tell))
+    return outcome.of_proof(verifying.verify(connection, id_, folder, read, break_lock, tell))
 
 
 @door
@@ -304,18 +301,17 @@ def copy(set=None, to=None, apply=False, env=None, even_if=None, break_lock=None
     if problems:
         raise Refused(problems)
     folder = folder_of(name, site)
-    asked = copying.Copy(set, destinations.read(folder, to), frozenset(even_if.split(",") if even_if else ()))
-    said = [*([f"env={env}"] if env else [set]), f"to={to}", *([f"even_if={even_if}"] if even_if else [])]
-    how = shlex.join(["salt-run", "backup.copy", *said, "apply=True"])
-    tell = milestones(__opts__, "backup/copy")
+    asked = copying.Copy(set, destinations.read(folder, to), _words(even_if))
     if env and not table.is_by_hand(folder):
         raise Refused([f"env={env}: {folder} has no {table.FILE} with servers made by hand: say a set of it to copy"])
     if not apply:
         plan = copying.plan_by_hand(env, folder, asked) if env else copying.plan(_cloud(name, cloud), asked)
-        return _planned([plan], telling.lines(plan), how)
+        words = [*([f"env={env}"] if env else [set]), f"to={to}", *([f"even_if={even_if}"] if even_if else [])]
+        return _planned_one(plan, _typed("copy", *words))
+    tell = milestones(__opts__, "backup/copy")
     if env:
-        return _copied(to, copying.copy_by_hand(env, folder, asked, who(), tell))
-    return _copied(to, copying.copy(_cloud(name, cloud), asked, break_lock, tell))
+        return outcome.of_copied(to, copying.copy_by_hand(env, folder, asked, who(), tell))
+    return outcome.of_copied(to, copying.copy(_cloud(name, cloud), asked, break_lock, tell))
 
 
 @door
@@ -340,7 +336,7 @@ def copies(env, at, read=None, site=None, **kwargs):
     if read is not None and not re.fullmatch(r"all|[1-9]\d?%", str(read)):
         raise Refused([f"read: a part like `5%`, or `all`, not {read}"])
     destination = destinations.read(folder_of(env, site), at)
-    return {"data": copied.listed(destination, env, read, milestones(__opts__, "backup/copies")), "outputter": "backup"}
+    return _shown(copied.listed(destination, env, read, milestones(__opts__, "backup/copies")))
 
 
 @door
@@ -368,10 +364,9 @@ def prune_copies(env, at, apply=False, cloud=None, site=None, **kwargs):
     reach = None if by_hand else lambda: _cloud(env, cloud)
     done = copying.prune(destination, env, reach, apply, milestones(__opts__, "backup/prune_copies"))
     if apply:
-        answer = _done(done.plan.steps, "what no rule keeps is gone", "nothing to remove")
+        answer = outcome.of_steps(done.plan.steps, "what no rule keeps is gone", "nothing to remove")
         return answer | ({"notes": list(done.plan.notes)} if done.plan.notes else {})
-    how = shlex.join(["salt-run", "backup.prune_copies", env, f"at={at}", "apply=True"])
-    return _planned([done.plan], list(done.lines), how)
+    return _planned([done.plan], list(done.lines), _typed("prune_copies", env, f"at={at}"))
 
 
 @door
@@ -429,43 +424,36 @@ def restore(
     """
     if __opts__.get("idr_environment"):
         raise Refused(["a master's credential makes and removes no servers or volumes: type it in a checkout of yours"])
+    folder, words, tell = folder_of(into, site), _words(even_if), milestones(__opts__, "backup/restore")
+    failing = "failing" if "failing" in words else None
+    typed = {"copy": copy, "volumes": volumes, "even_if": even_if, "deploy": None if deploy else False} | given
+    how = _typed("restore", set, f"into={into}", *(f"{key}={it}" for key, it in typed.items() if it is not None))
+    uses, began = tuple(str(volumes).split(",")) if volumes else None, time.monotonic()
     if copy is not None:
-        words = frozenset(even_if.split(",") if even_if else ())
         if file is not None or words - {"failing", *refilling.MAY_BE_SAID}:
             known = ", ".join(["failing", *refilling.MAY_BE_SAID])
             raise Refused([f"with copy=, volumes are restored whole: no file=, and of even_if only {known}"])
-        then = {"named": commit} | ({"even_if": "failing" if "failing" in words else None} if deploy else {})
-        uses, origin = tuple(volumes.split(",")) if volumes else None, destinations.read(folder_of(into, site), copy)
-        asked = refilling.Refill(set, origin, uses, words - {"failing"})
-        said = {"copy": copy, "volumes": volumes, "even_if": even_if, "deploy": None if deploy else False} | given
-        return _refilled(asked, into, apply, said, then, break_lock, folder_of(into, site), given)
+        asked = refilling.Refill(set, destinations.read(folder, copy), uses, words - {"failing"})
+        if not apply:
+            return _planned_one(refilling.plan(asked, into, given, folder), how)
+        then = {"named": commit} | ({"even_if": failing} if deploy else {})
+        done = refilling.refill(asked, into, given, break_lock, then, folder, tell)
+        return outcome.of_refilled(into, asked, done, time.monotonic() - began)
     if file is not None:
         others = {"even_if": even_if, "deploy": None if deploy else False, "commit": commit} | given
         problems = [f"{key}: means nothing with file=" for key, value in others.items() if value is not None]
         if problems:
             raise Refused(problems)
-        paths = tuple(file) if isinstance(file, list) else tuple(str(file).split(","))
-        return _files(
-            files.Files(set, paths, str(volumes or files.USUAL)), into, apply, break_lock, folder_of(into, site)
-        )
-    words = frozenset(even_if.split(",") if even_if else ())
-    uses = tuple(volumes.split(",")) if volumes else None
-    asked, folder = restoring.Restore(set, uses, words - {"failing"}), folder_of(into, site)
+        return _files(set, file, volumes, into, apply, break_lock, folder, tell)
+    asked = restoring.Restore(set, uses, words - {"failing"})
     if not apply:
-        typed = {"volumes": volumes, "even_if": even_if, "deploy": None if deploy else False} | given
-        said = [f"{key}={value}" for key, value in typed.items() if value is not None]
         plan = restoring.plan(asked, into, given)
         lines = [*telling.lines(plan), *(f"note: {line}" for line in restoring.not_supplied(plan, folder))]
-        how = shlex.join(["salt-run", "backup.restore", set, f"into={into}", *said, "apply=True"])
         return _planned([plan], lines, how)
-    then = {"named": commit, "even_if": "failing" if "failing" in words else None} if deploy else None
-    began = time.monotonic()
-    done = restoring.restore(asked, into, given, break_lock, then, folder, milestones(__opts__, "backup/restore"))
-    answer = outcome.of_apply(into, done)
-    if done.plan.steps:
-        notes = [*done.plan.notes, *restoring.not_supplied(done.plan, folder)]
-        answer |= {"restored": f"{set}, in {time.monotonic() - began:.0f} s", "notes": notes}
-    return answer
+    then = {"named": commit, "even_if": failing} if deploy else None
+    done = restoring.restore(asked, into, given, break_lock, then, folder, tell)
+    notes = restoring.not_supplied(done.plan, folder)
+    return outcome.of_restored(into, asked, done, notes, time.monotonic() - began)
 
 
 @door
@@ -495,51 +483,12 @@ def status(env, textfile=None, cloud=None, **kwargs):
         metrics.write(metrics.text(now), textfile)
     told = standing.told(now)
     if now.state != standing.OK:
-        told["retcode"] = 1  # of the shell; that of an orchestration is in the context
-        __context__["retcode"] = 1
-    return {"data": told, "outputter": "backup"}
+        told["retcode"] = 1
+    return _shown(told)
 
 
-def _files(asked, env, apply, broken, folder):
-    """Single files brought back, or a plan of that."""
-    paths = [str(path) for path in asked.paths]
-    said = [f"file={json.dumps(paths) if any(',' in path for path in paths) else ','.join(paths)}"]
-    said += [f"volumes={asked.use}"] if asked.use != files.USUAL else []
-    if not apply:
-        plan = bringing.plan(asked, env)
-        how = shlex.join(["salt-run", "backup.restore", asked.set, f"into={env}", *said, "apply=True"])
-        return _planned([plan], telling.lines(plan), how)
-    typed = shlex.join(["backup.restore", asked.set, f"into={env}", *said])
-    brought = bringing.bring(asked, env, broken, folder, typed, milestones(__opts__, "backup/restore"))
-    return {"result": True, "comment": f"of {asked.set}, brought back beside what is there", "restored": brought}
-
-
-def _refilled(asked, env, apply, typed, then, broken, folder, given):
-    """An environment restored from a copy, or a plan of that."""
-    if not apply:
-        said = [f"{key}={value}" for key, value in typed.items() if value is not None]
-        plan = refilling.plan(asked, env, given, folder)
-        how = shlex.join(["salt-run", "backup.restore", asked.set, f"into={env}", *said, "apply=True"])
-        return _planned([plan], telling.lines(plan), how)
-    began = time.monotonic()
-    done = refilling.refill(asked, env, given, broken, then, folder, milestones(__opts__, "backup/restore"))
-    had = f"{env} has what the copy of {asked.set} at {asked.origin.name} has"
-    answer = {"result": True, "comment": f"{had}; it isn't deployed"}
-    if done.updated:
-        answer |= outcome.of_update(env, done.updated, True, None)
-    answer["done"] = [*done.steps, *(done.updated.steps if done.updated else [])]
-    return answer | {"volumes": done.volumes, "restored": f"{asked.set}, in {time.monotonic() - began:.0f} s"}
-
-
-def _copied(to, done):
-    """What a copy came to."""
-    if done is None:
-        return {"result": True, "comment": f"it is at {to} already"}
-    answer = {"result": not done.problems, "comment": f"{done.set.id} is copied to {to}", "written": done.written}
-    if done.problems:
-        answer |= {"comment": f"{done.set.id} is copied to {to}, but not all was done: {done.problems[0]}"}
-        answer["problems"] = list(done.problems)
-    return answer
+def _has_to_be_ours(env):
+    at_master.has_to_be_of(__opts__, env, f"from a checkout, backup.create goes to {env}-proxy by itself")
 
 
 def _cloud(env, cloud):
@@ -552,32 +501,27 @@ def _look(env, cloud):
 
 def _kept(function, words, said, apply, broken, cloud):
     id_ = words[0]
-    connection = connect(cloud or wanted.cloud_of(manifest.environment_of(id_) or ""))
+    connection = _cloud(manifest.environment_of(id_), cloud)
     plan = keeping.say(connection, id_, said, function, apply, broken, milestones(__opts__, f"backup/{function}"))
     if apply:
-        return _done(plan.steps, f"{id_} is {function}ned", "nothing to change")
-    return _planned([plan], telling.lines(plan), shlex.join(["salt-run", f"backup.{function}", *words, "apply=True"]))
+        return outcome.of_steps(plan.steps, f"{id_} is {function}ned")
+    return _planned_one(plan, _typed(function, *words))
 
 
-def _planned(plans, lines, how):
-    """Plans as they're shown, with what would carry them out."""
-    steps, problems = ([each for plan in plans for each in getattr(plan, key)] for key in ("steps", "problems"))
-    comment = f"a plan, nothing was changed. To do it: {how}" if steps else "nothing to change"
-    told = {"result": True, "comment": comment, "plans": [telling.as_data(plan) for plan in plans], "lines": lines}
-    if problems:
-        told |= {"result": False, "comment": "a plan that is blocked, nothing was changed", "retcode": 1}
-        __context__["retcode"] = 1
-    return {"data": told, "outputter": "backup"}
+def _files(set, file, volumes, env, apply, broken, folder, tell):
+    """Single files brought back, or a plan of that."""
+    paths = [str(path) for path in (file if isinstance(file, list) else str(file).split(","))]
+    asked = files.Files(set, tuple(paths), str(volumes or files.USUAL))
+    words = [set, f"into={env}", f"file={json.dumps(paths) if any(',' in it for it in paths) else ','.join(paths)}"]
+    words += [f"volumes={asked.use}"] if asked.use != files.USUAL else []
+    if not apply:
+        return _planned_one(bringing.plan(asked, env), _typed("restore", *words))
+    brought = bringing.bring(asked, env, broken, folder, shlex.join(["backup.restore", *words]), tell)
+    return {"result": True, "comment": f"of {set}, brought back beside what is there", "restored": brought}
 
 
-def _done(steps, comment, nothing):
-    if not steps:
-        return {"result": True, "comment": nothing}
-    return {"result": True, "comment": comment, "done": [str(step) for step in steps]}
-
-
-def _asked_of_verify(set, pick, env, sample):
-    """How many files are to be read, None for all. Refused where what was typed doesn't go together."""
+def _sample(set, pick, env, sample):
+    """How many files a verification is to read, None for all. Refused where what was typed doesn't go together."""
     problems = [] if bool(set) != bool(pick) else ["say either a set or pick=random"]
     problems += [f"{set}: no id of a backup set"] if set and not manifest.environment_of(set) else []
     problems += [f"pick: only `random` can be said, not {pick}"] if pick not in (None, "random") else []
@@ -589,41 +533,22 @@ def _asked_of_verify(set, pick, env, sample):
     return None if sample == "all" else sample
 
 
-def _proved(proof):
-    """What a verification came to."""
-    found = {"comment": f"{proof.id} is verified: {proof.figures}", "result": not proof.problems}
-    if proof.wrong:
-        found["comment"] = f"{proof.id} is disproved: {proof.wrong[0]}"
-    elif proof.problems:
-        found["comment"] = f"{proof.id} is whole, but not all was done: {proof.problems[0]}"
-    found |= {"problems": list(proof.problems)} if proof.problems else {}
-    found |= {"figures": proof.figures, "counted": proof.counted, "marked": proof.is_marked}
-    return found | ({"notes": list(proof.notes)} if proof.notes else {})
+def _words(even_if):
+    return frozenset(str(even_if).split(",") if even_if else ())
 
 
-def _has_to_be_ours(env):
-    at_master.has_to_be_of(__opts__, env, f"from a checkout, backup.create goes to {env}-proxy by itself")
+def _typed(function, *words):
+    """The command that does what was planned, as it's typed in a shell."""
+    return shlex.join(["salt-run", f"backup.{function}", *words, "apply=True"])
 
 
-def _coming(coming):
-    """A set that would be taken."""
-    how = f"salt-run backup.create {coming.environment} apply=True"
-    answer = {"result": True, "comment": f"a plan, nothing was changed. To do it: {how}"}
-    if coming.problems:
-        answer = {"result": False, "comment": "a plan that is blocked, nothing was changed"}
-        answer["problems"] = list(coming.problems)
-    answer["snapshots"] = {part.use: part.name for part in coming.parts}
-    answer["needed"] = coming.needed
-    return answer | ({"notes": list(coming.notes)} if coming.notes else {})
+def _planned(plans, lines, how):
+    return _shown(outcome.of_plans(plans, lines, how))
 
 
-def _taken(taken):
-    """A set as it was ended."""
-    it = taken.set
-    answer = {"result": True, "comment": f"{it.id} is {it.phase}, {listing.consistency(it)}"}
-    if it.phase == FAILED:
-        remains = f"what there is of it goes with salt-run backup.prune {it.environment} apply=True"
-        answer = {"result": False, "comment": f"{it.id} failed and counts for nothing; {remains}"}
-    answer["set"] = listing.told(it, {})
-    answer |= {"problems": list(taken.problems)} if taken.problems else {}
-    return answer | ({"notes": list(taken.notes)} if taken.notes else {})
+def _planned_one(plan, how):
+    return _planned([plan], telling.lines(plan), how)
+
+
+def _shown(told):
+    return {"data": told, "outputter": "backup"}

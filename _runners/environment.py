@@ -81,7 +81,9 @@ def apply(
         done = destroying.roll_back(env, confirm, apply, break_lock, folder_of(env, site), tell)
         confirmed = f" confirm={env}" if destroying.loses_data(done) else ""
         how = f"salt-run environment.apply {env} rollback=True{confirmed} apply=True"
-        return _removed(done, f"{env}: what the unfinished run made is gone") if apply else _planned(done, how)
+        if apply:
+            return outcome.of_removal(done, f"{env}: what the unfinished run made is gone")
+        return _planned(done, how)
     if confirm is not None:
         raise Refused(["confirm: is for rollback=True alone"])
     if not apply:
@@ -163,7 +165,7 @@ def destroy(env, confirm=None, apply=False, break_lock=None, site=None, **kwargs
     tell = milestones(__opts__, "environment/destroy")
     done = destroying.destroy(env, confirm, apply, break_lock, folder_of(env, site), tell)
     if apply:
-        return _removed(done, f"{env} is gone" if done.steps else f"{env}: nothing of it is in the cloud")
+        return outcome.of_removal(done, f"{env} is gone" if done.steps else f"{env}: nothing of it is in the cloud")
     return _planned(done, f"salt-run environment.destroy {env} confirm={env} apply=True")
 
 
@@ -198,11 +200,7 @@ def enrol(env, apply=False, replace=None, commit=None, site=None, **kwargs):
         return {"result": True, "comment": f"{env} is enrolled", "done": [str(step) for step in plan]}
     if not plan:
         return {"result": True, "comment": f"{env} is enrolled: nothing to change"}
-    return {
-        "result": True,
-        "comment": f"a plan, nothing was changed. To do it: salt-run environment.enrol {env} apply=True",
-        "plan": [str(step) for step in plan],
-    }
+    return outcome.of_plan(f"salt-run environment.enrol {env} apply=True") | {"plan": [str(step) for step in plan]}
 
 
 @door
@@ -255,8 +253,7 @@ def show(env, drift=True, site=None, **kwargs):
     """
     seen = showing.show(env, drift, folder_of(env, site), milestones(__opts__, "environment/show"))
     if seen["down"]:
-        seen["retcode"] = 1  # of the shell; that of an orchestration is in the context
-        __context__["retcode"] = 1
+        seen["retcode"] = 1
     return {"data": seen, "outputter": "environment"}
 
 
@@ -325,14 +322,5 @@ def _typed(function, env, given):
 
 def _planned(plan, how):
     """A plan as it's shown, with what would carry it out."""
-    comment = f"a plan, nothing was changed. To do it: {how}" if plan.steps else "nothing to change"
-    shown = {"result": True, "comment": comment, **telling.as_data(plan), "lines": telling.lines(plan)}
-    if plan.problems:
-        shown |= {"result": False, "comment": "a plan that is blocked, nothing was changed", "retcode": 1}
-        __context__["retcode"] = 1
-    return {"data": shown, "outputter": "environment"}
-
-
-def _removed(plan, comment):
-    answer = {"result": True, "comment": comment, "done": [str(step) for step in plan.steps]}
-    return answer | ({"notes": list(plan.notes)} if plan.notes else {})
+    shown = outcome.of_plan(how if plan.steps else "", plan.problems)
+    return {"data": shown | telling.as_data(plan) | {"lines": telling.lines(plan)}, "outputter": "environment"}

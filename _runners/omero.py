@@ -1,6 +1,6 @@
 """What an operator types about OMERO that takes more than its server knows."""
 
-from idr import at_master, table, upgrading
+from idr import at_master, outcome, table, upgrading
 from idr.asking import asking
 from idr.cloud import wanted
 from idr.cloud.connection import connect
@@ -48,11 +48,7 @@ def _coming(env, side, planned):
     """An upgrade that would be done."""
     which = "" if side == "production" else f" side={side}"
     how = f"salt-run omero.upgrade_database {env}{which} apply=True"
-    comment = f"a plan, nothing was changed. To do it: {how}" if planned.steps else "nothing to change"
-    told = {"result": True, "comment": comment}
-    if planned.problems:
-        told = {"result": False, "comment": "a plan that is blocked, nothing was changed"}
-        told["problems"] = list(planned.problems)
+    told = outcome.of_plan(how if planned.steps else "", planned.problems)
     told |= {"server": planned.server, "steps": list(planned.steps)}
     told |= {"backup": f"{planned.backup}, {planned.age} old"} if planned.backup else {}
     return told | ({"notes": list(planned.notes)} if planned.notes else {})

@@ -4,10 +4,10 @@ import shlex
 
 from idr import at_master, table
 from idr.asking import asking
-from idr.cloud import telling
 from idr.door import door, milestones
 from idr.errors import Refused
-from idr.release import aborting, asked, checking, detached, finishing, preparing, record, seat, switching
+from idr.outcome import of_removal
+from idr.release import aborting, asked, checking, detached, finishing, outcome, preparing, seat, switching
 from idr.release import history as ended
 from idr.release import status as standing
 from idr.site import folder_of
@@ -51,14 +51,10 @@ def prepare(new, apply=False, set=None, commit=None, even_if=None, break_lock=No
     _has_to_be_at_a_seat("prepare", new)
     begun = preparing.Prepare(str(new), _from(given), set, commit, frozenset(_words(even_if)))
     if apply:
-        return _prepared(begun, preparing.prepare(begun, break_lock, _folders(site), milestones(__opts__, "release")))
-    coming = preparing.plan(begun, _folders(site))
-    more = [*([f"site={site}"] if site else []), "apply=True"]
-    is_done = bool(coming.ready) and not coming.plan.steps
-    notes = [f"{new} is ready since {coming.ready}"] if coming.ready else []
-    lines = _lines_of_prepare(begun, coming)
-    how = "" if is_done else shlex.join(["salt-run", *begun.typed.split(), *more])
-    return _planned(coming.plan, lines, [*notes, *coming.notes], coming.problems, how)
+        done = preparing.prepare(begun, break_lock, _folders(site), milestones(__opts__, "release"))
+        return outcome.of_prepared(begun, done)
+    how = shlex.join(["salt-run", *begun.typed.split(), *([f"site={site}"] if site else []), "apply=True"])
+    return _shown(outcome.of_preparing(begun, preparing.plan(begun, _folders(site)), how))
 
 
 @door
@@ -96,22 +92,8 @@ def check(new, old=None, production=None, set=None, even_if=None, site=None, pla
         folders=_folders(site),
         tell=milestones(__opts__, "release/check"),
     )
-    told = {
-        "result": not found.problems,
-        "comment": f"{new} may take over from {found.old}" if not found.problems else f"{new} may not take over",
-        "new": new,
-        "old": found.old,
-        "commit": found.commit,
-        "seconds": found.seconds,
-        "passed": list(found.passed),
-        "problems": list(found.problems),
-        "writes": list(found.writes),
-        "lines": [*(f"  ok  {line}" for line in found.passed), *(f"  NO  {line}" for line in found.problems)],
-    }
-    if found.problems:
-        told["retcode"] = 1  # of the shell; that of an orchestration is in the context
-        __context__["retcode"] = 1
-    return told if plain else {"data": told, "outputter": "environment"}
+    told = outcome.of_check(new, found)
+    return told if plain else _shown(told)
 
 
 @door
@@ -162,13 +144,13 @@ def switch(
     if not apply:
         coming = seat.coming_switch(new, meant, allowed, break_lock, _folders(site), tell)
         named = {"production": coming.now.public.ip, "break_lock": break_lock}
-        return _coming(coming, _typed("switch", new, given | named))
+        return _shown(outcome.of_coming(coming, _typed("switch", new, given | named)), "release")
     if meant is None:
         raise Refused(["production: say which address is the public's, as you mean it: production=198.51.100.10"])
     if not here:
         return detached.run(new, _deed(typed, break_lock), tell)
     coming = seat.coming_switch(new, meant, allowed, break_lock, _folders(site), tell)
-    return _done(seat.begin(coming, limits, drain, allowed, break_lock, typed, _folders(site), tell))
+    return outcome.of_move(seat.begin(coming, limits, drain, allowed, break_lock, typed, _folders(site), tell))
 
 
 @door
@@ -203,10 +185,10 @@ def rollback(
         return detached.run(new, _deed(typed, break_lock), tell)
     coming = seat.coming_rollback(new, allowed, not apply, _folders(site), tell)
     if not apply:
-        return _coming(coming, typed)
+        return _shown(outcome.of_coming(coming, typed), "release")
     for line in coming.lost:
         tell(f"lost by going back: {line}")
-    return _done(seat.begin(coming, limits, drain, allowed, break_lock, typed, _folders(site), tell))
+    return outcome.of_move(seat.begin(coming, limits, drain, allowed, break_lock, typed, _folders(site), tell))
 
 
 @door
@@ -237,8 +219,8 @@ def resume(new, back=False, apply=False, limit=300, bake=60, break_lock=None, he
         return detached.run(new, _deed(typed, break_lock), tell)
     coming = seat.coming_resume(new, back)
     if not apply:
-        return _coming(coming, typed)
-    return _done(seat.resume(coming, back, limits, break_lock, typed, _folders(site), tell), back)
+        return _shown(outcome.of_coming(coming, typed), "release")
+    return outcome.of_move(seat.resume(coming, back, limits, break_lock, typed, _folders(site), tell), back)
 
 
 @door
@@ -262,9 +244,8 @@ def status(new=None, plain=False, **kwargs):
     """
     stands = standing.of(seat.look(new or ""), new)
     if stands["problems"]:
-        stands["retcode"] = 1  # of the shell; that of an orchestration is in the context
-        __context__["retcode"] = 1
-    return stands if plain else {"data": stands, "outputter": "release"}
+        stands["retcode"] = 1
+    return stands if plain else _shown(stands, "release")
 
 
 @door
@@ -281,7 +262,7 @@ def history(**kwargs):
 
         salt-run release.history
     """
-    return {"data": {"history": ended.of(seat.look(""))}, "outputter": "release"}
+    return _shown({"history": ended.of(seat.look(""))}, "release")
 
 
 @door
@@ -313,14 +294,13 @@ def finish(new, confirm=None, apply=False, even_if=None, break_lock=None, site=N
         done = finishing.finish(new, confirm, even_if, break_lock, _folders(site), tell)
         if done.is_over:
             return {"result": True, "comment": f"the release of {new} is finished: nothing to change"}
-        answer = {"result": True, "comment": f"the release of {new} is finished, {done.old} is gone"}
-        return answer | _removed(done.plan)
+        return of_removal(done.plan, f"the release of {new} is finished, {done.old} is gone")
     ending = finishing.plan(new, even_if, _folders(site), tell)
     if ending.is_over:
-        return _planned(ending.plan, [], list(ending.notes), ending.problems, "")
+        return _shown(outcome.of_plan(ending.plan, [], ending.notes, ending.problems, ""))
     lines = [] if ending.problems else [f"{new} is of no release any more, and there's no way back to {ending.old}"]
     typed = _typed("finish", new, {"confirm": ending.old, "even_if": even_if, "site": site})
-    return _planned(ending.plan, lines, list(ending.notes), ending.problems, f"salt-run {typed} apply=True")
+    return _shown(outcome.of_plan(ending.plan, lines, ending.notes, ending.problems, f"salt-run {typed} apply=True"))
 
 
 @door
@@ -349,10 +329,10 @@ def abort(new, confirm=None, apply=False, break_lock=None, site=None, **kwargs):
     folder = _folders(site)(new)
     if apply:
         done = aborting.abort(new, confirm, break_lock, folder, tell)
-        return {"result": True, "comment": f"the release of {new} is given up"} | _removed(done.plan)
+        return of_removal(done.plan, f"the release of {new} is given up")
     would = aborting.plan(new, folder, tell)
     typed = _typed("abort", new, {"confirm": new, "site": site})
-    return _planned(would.plan, [], list(would.notes), would.problems, f"salt-run {typed} apply=True")
+    return _shown(outcome.of_plan(would.plan, [], would.notes, would.problems, f"salt-run {typed} apply=True"))
 
 
 @door
@@ -462,100 +442,5 @@ def _deed(typed, broken):
     return [*shlex.split(typed), "apply=True", "here=True", *([f"break_lock={broken}"] if broken else [])]
 
 
-def _lines_of_prepare(begun, coming):
-    """What happens beside the new environment's own plan."""
-    if coming.problems or coming.ready:
-        return []
-    lines = []
-    if coming.backup:
-        parts = ", ".join(coming.backup.get("snapshots", ()))
-        lines.append(f"a backup set of {begun.old} is taken: {parts}")
-        lines += [f"note: {note}" for note in coming.backup.get("notes", ())]
-    else:
-        lines.append(f"{begun.new} is made of {coming.set}, by commit {coming.commit[:12]}")
-    lines.append(f"its cache is warmed: what is found by {', '.join(coming.warm) or 'nothing'}")
-    return lines
-
-
-def _planned(plan, lines, notes, problems, how):
-    """A plan as it's shown, with what would carry it out; HOW is empty where there's nothing to change."""
-    comment = f"a plan, nothing was changed. To do it: {how}" if how else "nothing to change"
-    told = {"result": True, "comment": comment, **(telling.as_data(plan) if plan else {})}
-    shown = telling.lines(plan) if plan and not problems else []
-    told["lines"] = [*lines, *shown, *(f"note: {it}" for it in notes), *(f"BLOCKED: {it}" for it in problems)]
-    if problems:
-        told |= {"result": False, "comment": "a plan that is blocked, nothing was changed", "retcode": 1}
-        told["problems"] = list(problems)
-        __context__["retcode"] = 1
-    return {"data": told, "outputter": "environment"}
-
-
-def _prepared(begun, done):
-    """What a release came to that is ready."""
-    answer = {"result": True, "comment": f"{begun.new} is ready since {done.ready}: salt-run release.check {begun.new}"}
-    answer |= {"set": done.set, "ready": done.ready}
-    steps = [str(step) for step in done.applied.plan.steps] + (done.applied.enrolled or [])
-    steps += done.applied.updated.steps if done.applied.updated else []
-    answer |= {"done": steps} if steps else {}
-    notes = list(done.notes)
-    if done.warmed:
-        answer["warmed"] = {key: done.warmed[key] for key in ("urls", "refreshed", "seconds") if key in done.warmed}
-        notes += [f"not warmed: {url}: {why}" for url, why in done.warmed["failed"].items()]
-    return answer | ({"notes": notes} if notes else {})
-
-
-def _coming(coming, typed):
-    """A move as it's shown, with what would carry it out."""
-    now, move = coming.now, coming.move
-    spare = now.named(move.spare)
-    rows = [("public", now.public, move.target), *([("spare", spare, move.source)] if spare else [])]
-    told = {
-        "result": not coming.problems,
-        "comment": f"a plan, nothing was changed. To do it: salt-run {typed} apply=True",
-        "kind": move.kind,
-        "from": move.source,
-        "to": move.target,
-        "addresses_now": {what: {"address": it.ip, "on": now.place(it)} for what, it, _ in rows},
-        "addresses_then": {what: {"address": it.ip, "on": _proxy(now, to)} for what, it, to in rows},
-        "steps": list(coming.steps),
-        "passed": list(coming.passed),
-        "problems": list(coming.problems),
-        "lost": list(coming.lost),
-        "lines": [
-            f"{move.kind} from {move.source} to {move.target}",
-            *(f"{what} address {it.ip}: {now.place(it)} -> {_proxy(now, to)}" for what, it, to in rows),
-            *(f"  {step}" for step in coming.steps),
-            *(f"  ok  {line}" for line in coming.passed),
-            *(f"  lost: {line}" for line in coming.lost),
-            *(f"BLOCKED: {line}" for line in coming.problems),
-        ],
-    }
-    if coming.problems:
-        told |= {"comment": "a plan that is blocked, nothing was changed", "retcode": 1}
-        __context__["retcode"] = 1
-    return {"data": told, "outputter": "release"}
-
-
-def _proxy(now, environment):
-    port = now.proxy(environment)
-    return port.name if port else "nowhere"
-
-
-def _done(done, back=False):
-    """What became of a move."""
-    it = done.moved
-    has_it = it.source if it.end == record.UNDONE else it.target
-    answer = {
-        "result": not done.why and it.end == (record.UNDONE if back else record.CONFIRMED),
-        "comment": f"{it.end}: {it.kind} from {it.source} to {it.target}. {has_it} is live",
-        "took": it.took,
-        "gap": it.gap,
-        "checks": it.checks,
-    }
-    answer |= {"problems": list(done.why)} if done.why else {}
-    return answer | ({"notes": list(done.notes)} if done.notes else {})
-
-
-def _removed(plan):
-    answer = {"done": [str(step) for step in plan.steps]}
-    return answer | ({"notes": list(plan.notes)} if plan.notes else {})
+def _shown(told, outputter="environment"):
+    return {"data": told, "outputter": outputter}

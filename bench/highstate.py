@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import os
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
+from bench import lab
 from bench.machine import machine
 
-CTL = Path(__file__).parents[1] / "lab/ctl"
 ROLES = ("idr-proxy", "idr-omero", "idr-database", "idr-a-dockermanager")
 FLEET = (*ROLES, "idr-a-omero", "idr-a-database")
 MASTER = "idr-proxy"
@@ -26,12 +24,10 @@ RUNS = 3
 
 def run(server: str, *command: str) -> str:
     """What a command said in a server; it has to succeed, and no state may have had anything to do."""
-    done = subprocess.run([CTL, "exec", server, *command], capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{server}: {' '.join(command)} ended with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr}")
-    if "(changed=" in done.stdout:
+    said = lab.run("exec", server, *command)
+    if "(changed=" in said:
         sys.exit(f"{server}: that highstate changed something, so it is no baseline; run it again")
-    return done.stdout
+    return said
 
 
 def timed(call: Callable[[], object]) -> float:

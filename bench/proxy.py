@@ -55,8 +55,8 @@ def serve_pictures(host, length=3000):
     host.run(f"cat > /run/pictures.conf <<'END'\n{_PICTURES}\nEND\ntaskset -c 1 /usr/sbin/nginx -c /run/pictures.conf")
 
 
-def wrk(host, url, seconds, connections=16, options=""):
+def wrk(host, url, seconds):
     """Requests that one thread of wrk on the second core got answered; refused if one of them failed."""
-    said = host.run(f"taskset -c 1 wrk -t1 -c{connections} -d{seconds}s {options} -H 'Host: idr.example.org' {url}")
+    said = host.run(f"taskset -c 1 wrk -t1 -c16 -d{seconds}s -H 'Host: idr.example.org' {url}")
     assert "Non-2xx" not in said and "Socket errors" not in said, said
     return int(re.search(r"(\d+) requests in", said)[1])

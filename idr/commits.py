@@ -2,9 +2,9 @@
 
 import re
 import subprocess
-from pathlib import Path
 
-CHECKOUT = Path(__file__).resolve().parent.parent
+from idr.checkout import CHECKOUT
+
 SHOWN = 12  # characters of a commit's name, in what people read
 
 

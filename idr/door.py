@@ -33,6 +33,9 @@ def door(function):
     exits 0.
     Every call is recorded with who, when, what, result and duration.
 
+    What a function returns has failed where its ``result`` is False, or where it has a ``retcode``: also within what an
+    outputter shows.
+
     A function that takes ``**given`` judges by itself what it was given beyond its other arguments.
     """
     signature = inspect.signature(function)
@@ -59,8 +62,9 @@ def door(function):
                 raise
         finally:
             _record(function, args, kwargs, outcome, began)
-        if isinstance(outcome, dict) and outcome.get("result") is False:
-            outcome["retcode"] = 1
+        told = _told(outcome)
+        if told.get("result") is False or "retcode" in told:
+            told["retcode"] = 1  # of the shell; that of an orchestration is in the context
             function.__globals__["__context__"]["retcode"] = 1
         return outcome
 
@@ -116,21 +120,25 @@ def who():
     return f"{os.environ.get('SUDO_USER') or getpass.getuser()}@{socket.gethostname()}"
 
 
+def _told(outcome):
+    """What a function tells, without how it's shown; of what tells no outcome, like a text, nothing."""
+    told = outcome["data"] if isinstance(outcome, dict) and "outputter" in outcome else outcome
+    return told if isinstance(told, dict) else {}
+
+
 def _record(function, args, kwargs, outcome, began):
-    opts = function.__globals__["__opts__"]
-    outcome = outcome["data"] if isinstance(outcome, dict) and "outputter" in outcome else outcome
-    is_dict = isinstance(outcome, dict)
+    opts, told = function.__globals__["__opts__"], _told(outcome)
     entry = {
         "when": datetime.fromtimestamp(began, UTC).isoformat(timespec="seconds"),
         "who": who(),
         "what": f"{function.__module__.rpartition('.')[2]}.{function.__name__}",
         "arguments": [*map(str, args), *(f"{name}={value}" for name, value in kwargs.items())],
-        "result": outcome.get("result", True) if is_dict else True,
-        "comment": outcome.get("comment", "") if is_dict else "",
+        "result": told.get("result", True),
+        "comment": told.get("comment", ""),
         "seconds": round(time.time() - began, 2),
     }
-    if is_dict and "problems" in outcome:
-        entry["problems"] = outcome["problems"]
+    if "problems" in told:
+        entry["problems"] = told["problems"]
     path = Path(opts.get("idr_record", RECORD)).expanduser()
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

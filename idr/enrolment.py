@@ -11,9 +11,10 @@ from pathlib import Path
 
 import jinja2
 
+from idr.checkout import CHECKOUT
 from idr.topology import Environment, Server
 
-ETC = Path(__file__).resolve().parent.parent / "etc"
+ETC = CHECKOUT / "etc"
 SYSTEMS = ("debian 12", "rhel 9", "rocky 9", "almalinux 9", "centos 9")
 UNITS = Path("/etc/systemd/system")
 OPT = "/opt/salt"

@@ -2,12 +2,16 @@
 
 
 class IdrError(Exception):
-    """Something is not as it has to be; the message says what, and what to do about it."""
+    """Something is not as it has to be; `problems` say what, and what to do about it, a line each: here the message."""
+
+    def __init__(self, what):
+        super().__init__(what)
+        self.problems = [str(what)]
 
 
 class Refused(IdrError):
     """An action that wasn't begun, or went no further; `problems` are all its reasons, a line each."""
 
     def __init__(self, problems, what="refused, nothing was changed"):
-        self.problems = list(problems)
         super().__init__(what)
+        self.problems = list(problems)

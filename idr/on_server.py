@@ -414,8 +414,8 @@ def _milestone(event, action):
     }
 
 
-def _run(*command, env=None):
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=env)
+def _run(*command):
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode:
         last = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()[-1]
         sys.exit(f"{' '.join(command[:4])}: exit {done.returncode}: {last}")

@@ -1,4 +1,22 @@
-"""What became of an apply or an update of an environment, as a runner tells it: plain data."""
+"""What a plan, and what was done to an environment, comes to, as a runner tells it: plain data."""
+
+
+def of_plan(how, problems=()):
+    """
+    Whether a plan can be carried out, and by what.
+
+    how:  the command that does it; empty where there's nothing to change
+    """
+    if problems:
+        return {"result": False, "comment": "a plan that is blocked, nothing was changed", "problems": list(problems)}
+    comment = f"a plan, nothing was changed. To do it: {how}" if how else "nothing to change"
+    return {"result": True, "comment": comment}
+
+
+def of_removal(plan, comment):
+    """What was removed, by the plan of it."""
+    answer = {"result": True, "comment": comment, "done": [str(step) for step in plan.steps]}
+    return answer | ({"notes": list(plan.notes)} if plan.notes else {})
 
 
 def of_apply(env, applied):

@@ -3,9 +3,8 @@
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatch
 
-from idr import commits, site, table
-from idr.errors import IdrError, Refused
-from idr.ssh import connections
+from idr import at_master, commits
+from idr.errors import IdrError
 from idr.update import rehearsed, sorted_out
 
 # Units that have to run, by role; a pattern where the name has a version in it.
@@ -47,11 +46,8 @@ def show(name, with_drift, folder, tell):
     folder:      the operator's site directory
     tell:        is told one line of progress at a time
     """
-    environment, _ = table.of_operator(name, folder)
-    found, problems = site.read(name, folder)
-    if problems:
-        raise Refused(problems)
-    with connections(environment, found.known_hosts) as ssh:
+    with at_master.reached(name, folder) as (ssh, _):
+        environment = ssh.environment
         seen = _look(ssh, environment)
         tell(f"looked at {len(seen)} servers of {name}")
         drift = _drift(ssh, environment, seen, tell) if with_drift else {}

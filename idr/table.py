@@ -41,7 +41,7 @@ def of_operator(name: str, folder: Path) -> tuple[Environment, str]:
             [
                 f"{name}: there is no {own}, which would say where servers made by hand are, and the cloud doesn't "
                 f"say it: {problem}"
-                for problem in getattr(error, "problems", [error])
+                for problem in error.problems
             ]
         ) from error
     # keys are sorted, so that what is the same is the same text

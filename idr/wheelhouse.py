@@ -12,9 +12,9 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
+from idr.checkout import CHECKOUT
 from idr.errors import IdrError
 
-CHECKOUT = Path(__file__).resolve().parent.parent
 LOCK = CHECKOUT / "requirements.lock"
 BUILD_LOCK = CHECKOUT / "requirements-build.lock"
 UV_LOCK = CHECKOUT / "requirements-uv.lock"
@@ -37,13 +37,13 @@ def problems():
     return [f"this checkout's Python is {here} and the servers' is 3.11: rm -r .venv; make venv PYTHON=python3.11"]
 
 
-def wheelhouse(tell, cache=CACHE):
+def wheelhouse(tell):
     """
     The tar file of the wheels and their lock, made unless it's there; making it takes two minutes and a C compiler.
 
     tell:  is told one line before the making begins
     """
-    ready = Path(cache).expanduser() / f"salt-{content_hash()[:16]}.tar"
+    ready = CACHE.expanduser() / f"salt-{content_hash()[:16]}.tar"
     if ready.exists():
         return ready
     tell("making Salt's wheels from the lock, once for all servers (about two minutes)")

@@ -50,11 +50,11 @@ def processes(path):
     return sorted(pids)
 
 
-def end(path, seconds=30):
+def end(path):
     """Kill whatever runs in the group PATH and below it, and remove it in every hierarchy; nothing if there is none."""
     with contextlib.suppress(FileNotFoundError):
         (path / "cgroup.kill").write_text("1")
-    wait_until(f"the processes of {path} end", lambda: not processes(path), seconds)
+    wait_until(f"the processes of {path} end", lambda: not processes(path), 30)
     for same in everywhere(path):
         for directory, _, _ in os.walk(same, topdown=False):
             # busy for a moment after the last process was reaped

@@ -254,10 +254,10 @@ def run_in(directory, *command, stdin=None):
     return run(*inside(directory, *command), stdin=stdin)
 
 
-def last_words(directory, characters=400):
+def last_words(directory):
     """The end of the host's console."""
     with contextlib.suppress(FileNotFoundError):
-        return (directory / "console.log").read_text(errors="replace")[-characters:].strip()
+        return (directory / "console.log").read_text(errors="replace")[-400:].strip()
     return "(nothing)"
 
 

@@ -82,7 +82,7 @@ def prune(cloud, environment, retired, broken, tell):
                     begun = True
                     done.append(_one(cloud, name, retired, held, tell))
             except IdrError as error:
-                problems += getattr(error, "problems", [str(error)])
+                problems += error.problems
             except ERRORS as error:
                 problems.append(f"{name}: {told(error)}")
     except ERRORS as error:

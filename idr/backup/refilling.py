@@ -176,5 +176,5 @@ def _all(work, parts, tell):
         if it.exception() and it.exception() not in problems:
             raise it.exception()
     if problems:
-        raise Refused([line for error in problems for line in getattr(error, "problems", [str(error)])], STOPPED)
+        raise Refused([line for error in problems for line in error.problems], STOPPED)
     return [it.result() for it in under_way]

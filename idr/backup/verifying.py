@@ -252,6 +252,5 @@ def _passed_on(it, proof, folder, tell):
         try:
             copied.pass_on(destinations.read(folder, name), it.id, proof.said, tell)
         except IdrError as error:
-            why = "; ".join(getattr(error, "problems", [str(error)]))
-            left.append(f"its copy at {name} doesn't say what was found: {why}")
+            left.append(f"its copy at {name} doesn't say what was found: {'; '.join(error.problems)}")
     return left

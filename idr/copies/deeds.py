@@ -17,9 +17,8 @@ import time
 from pathlib import Path
 
 from idr.copies.restic import WORD, Failed, Repository
-from idr.verify.commands import run
+from idr.verify.commands import attached, run
 
-SEEN = 120  # seconds until a volume that was attached has to be seen
 ASIDE = ".idr-copy"  # on a database's volume, what pg_basebackup makes: no highstate takes it for a cluster
 RESTORING = ".idr-restoring"  # on a volume, what isn't all there yet; data_volume.problems knows it
 READY = "all of it is here"  # in that, once it is
@@ -153,11 +152,7 @@ def _written(repository, path, asked, say):
 @contextlib.contextmanager
 def _mounted(device, path):
     """A clone at the place of what it is a clone of; its log may have to be replayed, so it isn't quite read-only."""
-    until = time.monotonic() + SEEN
-    while not os.path.exists(device):
-        if time.monotonic() > until:
-            sys.exit(f"there is no {device} after {SEEN} s")
-        time.sleep(0.5)
+    attached(device, path)
     path.mkdir(parents=True, exist_ok=True)
     kind = run("blkid", "-p", "-o", "value", "-s", "TYPE", device).stdout.strip()
     run("mount", "-o", "ro,nouuid" if kind == "xfs" else "ro", device, path)

@@ -189,7 +189,7 @@ def _judged(begun, tell):
         try:
             wrong = guard.result()
         except IdrError as error:
-            wrong = getattr(error, "problems", [str(error)])
+            wrong = error.problems
         except ERRORS as error:
             wrong = [told(error)]
         tell(f"{'not so' if wrong else 'so'}: {line}")

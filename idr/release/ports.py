@@ -13,12 +13,12 @@ INNER = {
 SECONDS = 3  # until one that doesn't answer counts as closed
 
 
-def connectable(address, ports, seconds=SECONDS):
+def connectable(address, ports):
     """The ports of an address that take a connection, in their order."""
 
     def takes(port):
         try:
-            socket.create_connection((address, port), seconds).close()
+            socket.create_connection((address, port), SECONDS).close()
         except OSError:
             return False
         return True

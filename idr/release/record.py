@@ -58,6 +58,11 @@ class Move:
         return replace(self, source=self.target, target=self.source)
 
     @property
+    def new(self):
+        """The new environment of the release that it's of, which is how it's named in commands."""
+        return self.source if self.kind == ROLLBACK else self.target
+
+    @property
     def in_the_way(self):
         """Why something else may not be done now, in a line."""
         under_way = f"a {self.kind} from {self.source} to {self.target} is under way, by {self.who} since {self.began}"

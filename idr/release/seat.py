@@ -10,7 +10,7 @@ from idr.cloud.model import PRODUCTION_TAG
 from idr.door import who
 from idr.errors import IdrError, Refused
 from idr.hub import Hub
-from idr.release import checking, moves, record, seen, smoke, switching
+from idr.release import checking, kinds, moves, record, seen, smoke, switching
 
 ANSWER = 5  # seconds for one question of whether there's an answer
 NOTICE = "This service moves to new servers."  # for Jupyter's users
@@ -66,7 +66,7 @@ def coming_switch(new, production, even_if, broken, folders, tell):
     Refused where it's no switch at all.
     """
     now = look(new)
-    move = switching.of_switch(now, new, production, who())
+    move = kinds.of_switch(now, new, production, who())
     checked = _checked(now, move, even_if, broken, folders, tell)
     steps = tuple(str(step) for step in moves.left(now, move))
     return Coming(
@@ -84,7 +84,7 @@ def coming_rollback(new, even_if, is_plan, folders, tell):
               back, and is told what looks for it
     """
     now = look(new)
-    move = switching.of_rollback(now, new, who())
+    move = kinds.of_rollback(now, new, who())
     tell(f"{move.target} is looked at, through {move.spare}")
     wrong = [f"{move.target}, through {move.spare}: {line}" for line in _smoke(folders)(move.target, move.spare)]
     passed = [] if wrong else [f"{move.target} shows what it should, through {move.spare}"]
@@ -98,7 +98,7 @@ def coming_rollback(new, even_if, is_plan, folders, tell):
 def coming_resume(new, back):
     """What is left of a move that was begun and hasn't ended, or with BACK of undoing it."""
     now = look(new)
-    move = switching.of_resume(now, new)
+    move = kinds.of_resume(now, new)
     way = move.back if back or move.is_undone else move
     return Coming(now, move, tuple(str(step) for step in moves.left(now, way)))
 
@@ -122,7 +122,7 @@ def begin(coming, limits, minutes, even_if, broken, typed, folders, tell):
     with switching.both_locks(means.fresh, move, move.kind, broken, typed) as held:
         now = seen.look(means.fresh())
         spare = now.named(move.spare)
-        new = switching.new_of(move)
+        new = move.new
         as_before = now.holder(now.public) == move.source and spare and now.holder(spare) == move.target
         if now.moving or not as_before or now.release(new) != coming.now.release(new):
             raise Refused([f"it's otherwise by now than it was looked at: salt-run release.status {new}"])
@@ -150,7 +150,7 @@ def resume(coming, back, limits, broken, typed, folders, tell):
     with switching.both_locks(means.fresh, move, "resume a move", broken, typed) as held:
         now = seen.look(means.fresh())
         if now.moving is None or now.moving.began != move.began:
-            raise Refused([f"it has ended meanwhile: salt-run release.status {switching.new_of(move)}"])
+            raise Refused([f"it has ended meanwhile: salt-run release.status {move.new}"])
         means = switching.locked(means, held)
         if back:
             return switching.undo(means, now.moving, [], limits)
@@ -159,7 +159,7 @@ def resume(coming, back, limits, broken, typed, folders, tell):
 
 
 def _means(move, minutes, folders, tell):
-    new = switching.new_of(move)
+    new = move.new
     cloud, public_name = wanted.cloud_of(new), wanted.public_name_of(new)
     return switching.Means(
         fresh=lambda: connect(cloud),
@@ -198,5 +198,5 @@ def _lost(now, move, is_looked_for, folders):
         lines, unknown = checking.writes_since(move.source, since, folders(move.source))
     except IdrError as error:
         told = f"what was written to {move.source} since {since:%Y-%m-%d %H:%M} UTC isn't known"
-        return [f"{told}: {why}" for why in getattr(error, "problems", [error])]
+        return [f"{told}: {why}" for why in error.problems]
     return [*lines, *unknown]

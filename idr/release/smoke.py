@@ -88,12 +88,12 @@ def ask(public_name, address, path, seconds=SECONDS, method="GET"):
         with socket.create_connection((address, 443), seconds) as plain:
             plain.settimeout(_left(until))
             with _anyones().wrap_socket(plain, server_hostname=public_name) as secure:
-                return _answer(secure, method, path, public_name, until, seconds)
+                return _answer(secure, method, path, public_name, until)
     except (OSError, http.client.HTTPException) as error:
         raise NoAnswer(f"no answer: {str(error) or type(error).__name__}") from error
 
 
-def _answer(connected, method, path, public_name, until, seconds):
+def _answer(connected, method, path, public_name, until):
     """The answer that is there in time, and not merely one whose every packet is."""
     words = f"{method} {path} HTTP/1.1\r\nHost: {public_name}\r\nConnection: close\r\nUser-Agent: idr-release\r\n\r\n"
     connected.settimeout(_left(until))

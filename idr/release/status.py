@@ -4,7 +4,6 @@ from idr.cloud import lock
 from idr.cloud.live import RELEASED
 from idr.release import record
 from idr.release.standing import took_over
-from idr.release.switching import new_of
 
 
 def of(now, new=None):
@@ -74,7 +73,7 @@ def _otherwise_recorded(now, should):
 def _meant(now, move):
     """The new environment of the release that whoever names none asks for."""
     if move:
-        return new_of(move)
+        return move.new
     known = {name: now.release(name) for name in now.records}
     return max((name for name, it in known.items() if it), key=lambda name: known[name].began, default=None)
 
@@ -144,7 +143,7 @@ def _next(now, move, new, release, should, held):
     if move:
         holder = next((it.holder for _, it in held), None)
         broken = f" break_lock={holder}" if holder else ""
-        command = f"salt-run release.resume {new_of(move)} apply=True{broken}"
+        command = f"salt-run release.resume {move.new} apply=True{broken}"
         if holder and lock.is_alive(holder):
             other = f"unless that process is another one by now, as after a restart (ps -p {holder.rpartition(':')[2]})"
             return None, [f"{holder} goes on with it, here: wait for that", f"{other}: {command}"]

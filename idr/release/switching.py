@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
 
 from idr.cloud import lock, mark
 from idr.cloud.connection import ERRORS, told
@@ -61,107 +60,6 @@ class Done:
     notes: tuple[str, ...] = ()
 
 
-def of_switch(now, new, named, who):
-    """
-    The ``record.Move`` that makes an environment the public's, by what Neutron says. Refused with all reasons.
-
-    named:  the public's address as the caller means it; None in a plan
-    """
-    public = now.public
-    old, release = now.holder(public), now.release(new)
-    problems = [*_under_way(now), *_not_meant(public, named)]
-    if old is None:
-        problems.append(f"{public.ip} is on no environment's proxy ({now.place(public)}): {_by_hand(public)}")
-    elif old == new:
-        problems.append(f"{new} has {public.ip} already: salt-run release.status {new}")
-    port = now.proxy(new)
-    spare = now.on(port) if port else []
-    if port is None:
-        problems.append(f"{new} has no proxy in this cloud: salt-run release.prepare {new} from={old or '<env>'}")
-    elif old != new and not spare:
-        problems.append(f"{port.name} has no floating IP, which {old} is to get: salt-run environment.apply {new}")
-    if release is None:
-        problems.append(f"{new} is of no release: salt-run release.prepare {new} from={old or '<env>'}")
-    elif release.ready is None:
-        problems.append(f"{new} isn't ready: salt-run release.prepare {new} from={release.source} apply=True")
-    elif old not in (None, new, release.source):
-        problems.append(
-            f"{new} was prepared to follow {release.source}, and {old} has {public.ip}: salt-run release.abort {new}"
-        )
-    if problems:
-        raise Refused(problems)
-    return record.Move(record.SWITCH, old, new, spare[0].ip, _moment(now), who)
-
-
-def of_rollback(now, new, who):
-    """The ``record.Move`` that gives the public back to whom it was taken from. Refused with all reasons."""
-    public, release = now.public, now.release(new)
-    problems = _under_way(now)
-    if now.holder(public) != new:
-        problems.append(f"{new} hasn't {public.ip}, {now.place(public)} has: there's nothing to go back from")
-    if release is None:
-        problems.append(f"{new} is of no release, or that was finished: there's no way back but another release")
-        raise Refused(problems)
-    port = now.proxy(release.source)
-    spare = now.on(port) if port else []
-    if port is None:
-        problems.append(f"{release.source} has no proxy in this cloud any more")
-    elif not spare:
-        problems.append(
-            f"{port.name} has no floating IP, by which it could be looked at first: salt-run environment.apply "
-            f"{release.source}"
-        )
-    if problems:
-        raise Refused(problems)
-    return record.Move(record.ROLLBACK, new, release.source, spare[0].ip, _moment(now), who)
-
-
-def of_resume(now, new):
-    """The ``record.Move`` that was begun and hasn't ended. Refused where there's none of that environment."""
-    move = now.moving
-    if move is None:
-        raise Refused([f"nothing is under way: salt-run release.status {new}"])
-    if new not in (move.source, move.target):
-        raise Refused([f"what is under way is a {move.kind} from {move.source} to {move.target}, not of {new}"])
-    return move
-
-
-def _moment(now):
-    """When a move begins, which is what it's known by: no other of the history has it."""
-    at, others = datetime.now(UTC), {it.began for it in now.history}
-    while record.moment(at) in others:
-        at += timedelta(seconds=1)
-    return record.moment(at)
-
-
-def _under_way(now):
-    move = now.moving
-    if move is None:
-        return []
-    began = f"{record.when(move.began):%Y-%m-%d %H:%M:%S} UTC"
-    return [
-        f"a {move.kind} from {move.source} to {move.target} was begun {began} by {move.who} and hasn't ended: "
-        f"salt-run release.status {new_of(move)}"
-    ]
-
-
-def _not_meant(public, named):
-    if named is None or named == public.ip:
-        return []
-    return [f"production={named}: the public's address is {public.ip}, by its tag. Nothing else is ever moved"]
-
-
-def _by_hand(public):
-    if public.whose:
-        return f"salt-run environment.apply {public.whose} address={public.ip}"
-    return "salt-run environment.apply <env> puts it on that environment's"
-
-
-def new_of(move):
-    """The new environment of the release that a move is of, which is how it's named in commands."""
-    return move.source if move.kind == record.ROLLBACK else move.target
-
-
 @contextmanager
 def both_locks(fresh, move, purpose, broken, typed):
     """
@@ -181,7 +79,7 @@ def both_locks(fresh, move, purpose, broken, typed):
             ]
         except Refused as refusal:
             raise Refused(
-                [*refusal.problems, f"how it stands: salt-run release.status {new_of(move)}"], str(refusal)
+                [*refusal.problems, f"how it stands: salt-run release.status {move.new}"], str(refusal)
             ) from refusal
         try:
             yield held
@@ -220,7 +118,7 @@ def begin(means, move, limits, checks=None, commit=None, even_if=()):
     except lock.Lost:
         raise
     except (IdrError, *ERRORS) as error:
-        how = f"how it stands: salt-run release.status {new_of(move)}"
+        how = f"how it stands: salt-run release.status {move.new}"
         raise Refused([*_lines(error), how], "stopped before anything was moved") from error
     try:
         means.drain(move.source)
@@ -247,7 +145,7 @@ def go_on(means, move, limits, checks=None, commit=None, even_if=()):
     try:
         now = moves.again(lambda: seen.look(means.fresh(), means.tag), time.monotonic() + PATIENCE, "looking")
     except (IdrError, *ERRORS) as error:
-        how = f"salt-run release.resume {new_of(move)} apply=True"
+        how = f"salt-run release.resume {move.new} apply=True"
         raise Refused([*_lines(error), f"to go on with it: {how}"], STOPPED) from error
     means.allowed(now)
     entry = next((it for it in now.history if (it.kind, it.began) == (move.kind, move.began)), None)
@@ -298,7 +196,7 @@ def undo(means, move, why, limits, checks=None, watch=None, began=None):
     except lock.Lost:
         raise
     except (IdrError, *ERRORS) as error:
-        how = f"salt-run release.resume {new_of(move)} back=True apply=True"
+        how = f"salt-run release.resume {move.new} back=True apply=True"
         more = [f"going back: {line}" for line in _lines(error)]
         raise Refused([*why, *more, f"to go on with it: {how}"], STOPPED) from error
     moved = _moved(move, record.UNDONE, watch, began, checks, None)
@@ -394,7 +292,7 @@ def _called_off(means, move):
     try:
         moves.again(call_off, time.monotonic() + PATIENCE, "taking off that it's under way")
     except (IdrError, *ERRORS) as error:
-        return [_line(error), f"to end it: salt-run release.resume {new_of(move)} back=True apply=True"]
+        return [_line(error), f"to end it: salt-run release.resume {move.new} back=True apply=True"]
     return []
 
 
@@ -416,7 +314,7 @@ def _end(means, move, moved):
     try:
         moves.again(end, time.monotonic() + PATIENCE, "writing that")
     except (moves.OverLimit, *ERRORS) as error:
-        how = f"salt-run release.resume {new_of(move)} apply=True"
+        how = f"salt-run release.resume {move.new} apply=True"
         said = f"the {move.kind} from {move.source} to {move.target} is {moved.end}, which isn't written down"
         raise Refused([f"{said}: {_line(error)}", f"to go on with it: {how}"], STOPPED) from error
     means.tell(f"{moved.end}: {moved.kind} from {moved.source} to {moved.target}")
@@ -439,7 +337,7 @@ def _undrained(means, environment):
 
 
 def _lines(error):
-    return getattr(error, "problems", None) or [told(error) if isinstance(error, ERRORS) else str(error)]
+    return [told(error)] if isinstance(error, ERRORS) else error.problems
 
 
 def _line(error):

@@ -6,9 +6,8 @@ import os
 import tempfile
 from pathlib import Path
 
+from idr.checkout import CHECKOUT
 from idr.table import FILE
-
-CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 @contextlib.contextmanager

@@ -45,17 +45,6 @@ def whole(low, high=None):
     return single(f"a whole number from {low} {'on' if high is None else f'to {high}'}", parse)
 
 
-def one_of(*allowed):
-    """One of these values."""
-
-    def parse(raw):
-        if raw not in allowed:
-            raise ValueError
-        return raw
-
-    return single(" or ".join(map(str, allowed)), parse)
-
-
 def mapping(required, optional=None):
     """A mapping with exactly these keys, each with its kind. Read, it has all required ones, whatever was wrong."""
     known = {**required, **(optional or {})}

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+SEEN = 120  # seconds until a volume that the cloud attached is seen here
 TOLD = 50  # problems of a kind that are told one by one
 # What PostgreSQL says where the server that it's on lacks something, or where the cloud doesn't give it what is on a
 # volume: that tells nothing of the clone.
@@ -84,6 +85,15 @@ def run(*command, may_fail=False, tries=1, **further):
             sys.exit(f"{' '.join(map(str, command[:4]))}: exit {done.returncode}: {last(done)}")
         time.sleep(5)
     return done
+
+
+def attached(device, what):
+    """Wait until the device of WHAT was attached is seen; ends this program where it isn't in time."""
+    until = time.monotonic() + SEEN
+    while not os.path.exists(device):
+        if time.monotonic() > until:
+            sys.exit(f"{what}: there is no {device} after {SEEN} s")
+        time.sleep(0.5)
 
 
 def below(folder, pattern):

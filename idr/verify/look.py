@@ -1,16 +1,13 @@
 """A backup set's clones looked at, from one end to the other, in the unit of a scratch server."""
 
 import json
-import os
 import sys
-import time
 from pathlib import Path
 
 from idr.verify import cluster, files
-from idr.verify.commands import Findings, last, run
+from idr.verify.commands import Findings, attached, last, run
 
 HOME = Path("/run/idr-verify")
-DEVICES = 120  # seconds until a volume that the cloud attached is seen here
 BEGINNING = 1 << 20  # bytes of a clone that are read before anything is made of what isn't found in it
 NOT_READ = "can't read superblock"  # mount's words for an I/O error, whatever it was that couldn't be read
 DATABASE, DATA = "database-db", "omero-data"
@@ -80,11 +77,7 @@ def examine(found, it, data, asked):
 
 def mount(found, use, device, where):
     """Mount a clone, whose filesystem's own log is recovered by that; whether it could be."""
-    until = time.monotonic() + DEVICES
-    while not os.path.exists(device):
-        if time.monotonic() > until:
-            sys.exit(f"{use}: there is no {device} after {DEVICES} s")
-        time.sleep(0.5)
+    attached(device, use)
     try:
         with open(device, "rb") as opened:
             opened.read(BEGINNING)

@@ -41,7 +41,7 @@ def end(*name):
     cgroups.end(cgroups.group(GROUP, *name))
 
 
-def last_words(name, characters=600):
+def last_words(name):
     """The end of what the process NAME has said."""
     path = LOG / f"{name}.out"
-    return path.read_text(errors="replace")[-characters:].strip() if path.exists() else "(nothing)"
+    return path.read_text(errors="replace")[-600:].strip() if path.exists() else "(nothing)"

@@ -1,5 +1,4 @@
 # What JupyterHub's container is started with.
-{%- from 'jupyterhub/map.jinja' import jupyterhub, network, reference with context %}
 include:
   - jupyterhub.installed
   - storage.mounted

@@ -366,7 +366,7 @@ def test_a_clone_that_cannot_be_read_is_told_of_and_its_set_is_not_disproved(tmp
 
     asked = {"devices": {"database-db": "/dev/x"}, "patch": None, "sample": 1, "seed": 1}
     monkeypatch.setattr(look, "HOME", tmp_path)
-    monkeypatch.setattr(look.os.path, "exists", lambda path: True)
+    monkeypatch.setattr(os.path, "exists", lambda path: True)
     with pytest.raises(SystemExit, match="database-db: its clone can't be read: No such device"):
         monkeypatch.setattr("builtins.open", lambda *_: (_ for _ in ()).throw(OSError(errno.ENODEV, "No such device")))
         look.look(asked, print)

@@ -306,7 +306,7 @@ def test_single_files_come_back_beside_also_after_a_run_that_was_killed(lab, wri
     typed = threading.Thread(target=lambda: Lab().outside(*command, check=False))
     typed.start()
     until(lambda: len(inventory(lab)["volume"]) > len(things["volume"]))
-    lab.outside("pkill", "-9", "-f", "salt-run [b]ackup.restore")
+    lab.kill(f"salt-run.* backup.restore {newest} ")
     typed.join()
     _, answer = backup(lab, "restore", newest, "into=idr", asked, "apply=True", check=False)
     [problem] = answer["problems"]

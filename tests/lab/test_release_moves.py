@@ -62,7 +62,7 @@ MEANS = """
 import os, time
 from idr.cloud import connection, lock
 from idr.errors import IdrError, Refused
-from idr.release import moves, record, seen, status, switching
+from idr.release import kinds, moves, record, seen, status, switching
 moves.PAUSES = (0.1,) * 5
 limits = switching.Limits(100, 0)
 ours = connection.connect("idr")
@@ -73,8 +73,8 @@ def now():
     return moves.again(lambda: seen.look(ours, "idr-of-moves"), time.monotonic() + 60, "looking")
 def move_of(kind):
     if kind == "switch":
-        return switching.of_switch(now(), "movb", now().public.ip, "of@moves")
-    return switching.of_rollback(now(), "movb", "of@moves")
+        return kinds.of_switch(now(), "movb", now().public.ip, "of@moves")
+    return kinds.of_rollback(now(), "movb", "of@moves")
 def owners():
     it = now()
     [spare] = [one for one in it.addresses if one.ip in both and one is not it.public]

@@ -81,6 +81,21 @@ def test_a_failure_has_its_code_in_both_places(runner, outcome, returned):
     assert runner.retcode == 1
 
 
+@pytest.mark.parametrize("failed", [{"result": False}, {"retcode": 1}], ids=str)
+def test_so_has_one_that_an_outputter_shows(runner, failed):
+    runner.ends_with(lambda: {"data": {**failed, "lines": []}, "outputter": "environment"})
+
+    assert runner("idr") == {"data": {**failed, "lines": [], "retcode": 1}, "outputter": "environment"}
+    assert runner.retcode == 1
+
+
+def test_a_text_and_what_an_outputter_shows_of_a_success_are_none(runner):
+    for outcome in ("Host idr-proxy", {"data": {"lines": []}, "outputter": "environment"}):
+        runner.ends_with(lambda outcome=outcome: outcome)
+        assert runner("idr") == outcome and runner.retcode == 0
+        assert (runner.recorded[-1]["result"], runner.recorded[-1]["comment"]) == (True, "")
+
+
 @pytest.mark.parametrize("bug", [TypeError("x"), ValueError("x"), KeyError("x"), SystemExit(0)])
 def test_a_bug_is_raised_but_never_as_what_salt_takes_for_success(runner, bug):
     runner.ends_with(raising(bug))

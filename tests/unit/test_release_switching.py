@@ -7,7 +7,7 @@ import pytest
 
 from idr.cloud import lock
 from idr.errors import IdrError, Refused
-from idr.release import record, status, switching
+from idr.release import kinds, record, status, switching
 from tests.neutron import Killed
 from tests.releases import BEGAN, PUBLIC, SPARE, Project, quickly
 
@@ -24,18 +24,18 @@ def project(monkeypatch):
 
 
 def switch(project, named=PUBLIC, broken=None, **further):
-    move = switching.of_switch(project.now(), "newidr", named, "ada@desk")
+    move = kinds.of_switch(project.now(), "newidr", named, "ada@desk")
     checked = (LIMITS, 23, "0a1b2c3d4e5f")
     return deed(project, move, lambda means: switching.begin(means, move, *checked, **further), broken)
 
 
 def rollback(project, **further):
-    move = switching.of_rollback(project.now(), "newidr", "ada@desk")
+    move = kinds.of_rollback(project.now(), "newidr", "ada@desk")
     return deed(project, move, lambda means: switching.begin(means, move, LIMITS, **further))
 
 
 def resume(project, back=False, broken=None):
-    move = switching.of_resume(project.now(), "newidr")
+    move = kinds.of_resume(project.now(), "newidr")
 
     def go_on(means):
         return switching.undo(means, move, [], LIMITS) if back else switching.go_on(means, move, LIMITS)
@@ -382,7 +382,7 @@ def test_there_is_a_way_back_until_it_is_finished_and_only_from_where_it_is(proj
 
 
 def test_the_second_operator_is_told_who_is_on_it(project):
-    move = switching.of_switch(project.now(), "newidr", PUBLIC, "ada@desk")
+    move = kinds.of_switch(project.now(), "newidr", PUBLIC, "ada@desk")
     with switching.both_locks(lambda: project.cloud, move, "switch", None, "release.switch newidr"):
         with pytest.raises(Refused) as refused:
             switch(project)

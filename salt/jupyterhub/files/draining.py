@@ -70,7 +70,7 @@ def put_note(home, drain):
             note.write(text(drain) + "\n")
 
 
-def take_notes_away(keep=None):
+def take_notes_away(keep):
     """Remove the notices of drains that are over from every home."""
     for home in NOTEBOOKS.iterdir():
         with contextlib.suppress(NotADirectoryError), _directory(home) as directory:

@@ -98,7 +98,7 @@ class Ssh:
         since, told = time.monotonic(), False
         while True:
             try:
-                self._run(server, "true", b"", None, FIRST_ANSWER, "a first answer")
+                self._run(server, "true", b"", None, 3 * CONNECT, "a first answer")
                 return
             except Silent as error:
                 if time.monotonic() - since > FIRST_ANSWER:

@@ -6,7 +6,7 @@ The switch is in a namespace of its own, where a server's ports end, too. Its br
 """
 
 from lab import network
-from lab.cloud import processes
+from lab.cloud import processes, switch
 from lab.cloud.settings import HOST, HYPERVISOR, OVN
 from lab.shell import run, succeeds, wait_until
 from lab.topology import OUTSIDE_NETWORK
@@ -14,7 +14,6 @@ from lab.topology import OUTSIDE_NETWORK
 SOCKET = OVN / "db.sock"
 CABLE = "outside"   # the bridge's end of the cable
 SCHEMAS = {
-    "switch": "/usr/share/openvswitch/vswitch.ovsschema",
     "north": "/usr/share/ovn/ovn-nb.ovsschema",
     "south": "/usr/share/ovn/ovn-sb.ovsschema",
 }
@@ -37,14 +36,16 @@ def up():
                 left.unlink()
         processes.start(name, HYPERVISOR, program, *words, f"--log-file={OVN / name}.log", *quiet, env=environment)
 
-    for name, schema in SCHEMAS.items():
+    newer = switch.make()
+    schemas = {**SCHEMAS, "switch": newer / switch.SCHEMA}
+    for name, schema in schemas.items():
         database = OVN / f"{name}.db"
         if not database.exists():
             unfinished = OVN / f"{name}.new"
             unfinished.unlink(missing_ok=True)
             run("ovsdb-tool", "create", unfinished, schema)
             unfinished.rename(database)
-    databases = [OVN / f"{name}.db" for name in SCHEMAS]
+    databases = [OVN / f"{name}.db" for name in schemas]
     start("ovsdb-server", "/usr/sbin/ovsdb-server", *databases, f"--remote=punix:{SOCKET}")
     wait_until("OVN's databases answer", lambda: succeeds("ovs-vsctl", f"--db=unix:{SOCKET}", "--timeout=5", "show"),
                30, lambda: None if processes.is_on("ovsdb-server") else processes.last_words("ovsdb-server"))
@@ -54,8 +55,7 @@ def up():
         "ovn-bridge-datapath-type": "netdev", "ovn-cms-options": "enable-chassis-as-gw",
     }
     vsctl("--no-wait", "set", "Open_vSwitch", ".", *(f"external_ids:{key}={value}" for key, value in settings.items()))
-    # it watches over itself: its conntrack in userspace has been seen to fail an assertion, once in an hour of tests
-    start("ovs-vswitchd", "/usr/sbin/ovs-vswitchd", f"unix:{SOCKET}", "--monitor")
+    start("ovs-vswitchd", *switch.command(newer), f"unix:{SOCKET}", "--monitor")
     in_userspace = "datapath_type=netdev"
     vsctl("--may-exist", "add-br", "br-int", "--", "set", "bridge", "br-int", in_userspace, "fail_mode=secure",
           "--", "--may-exist", "add-br", "br-ex", "--", "set", "bridge", "br-ex", in_userspace,

@@ -1,0 +1,45 @@
+"""
+The switch of the next Debian, unpacked in the cache and run by its own loader; nothing of it is installed.
+
+That of Debian 12, 3.1, keeps each translated connection in two records and ends by an assertion where it takes one for
+the other (`conn_type == CT_CONN_TYPE_DEFAULT`), up to once a minute while a server with a floating IP is made anew. Its
+successors have one.
+"""
+
+import hashlib
+
+from lab import base
+from lab.cloud.settings import CACHED
+from lab.shell import LabError, delete, run
+
+NEXT, PACKAGE = "trixie", "openvswitch-switch"
+SCHEMA, PROGRAM = "usr/share/openvswitch/vswitch.ovsschema", "usr/lib/openvswitch-switch/ovs-vswitchd"
+
+
+def make():
+    """Unpack it unless it is there (half a minute), and delete older ones; returns where."""
+    sources = [line.replace(f" {base.codename()} ", f" {NEXT} ") for line in base.sources()
+               if f" {base.codename()} " in line]
+    directory = CACHED / f"switch-{hashlib.sha256(repr((PACKAGE, sources)).encode()).hexdigest()[:16]}"
+    if directory.exists():
+        return directory
+    for other in CACHED.glob("switch-*"):
+        delete(other)
+    CACHED.mkdir(parents=True, exist_ok=True)
+    unfinished = directory.with_suffix(".unfinished")
+    with open(CACHED / "switch.log", "w") as log:
+        # a mount namespace, so that nothing stays mounted below the cache when this is killed
+        run("unshare", "--mount", "--propagation", "private",
+            "mmdebstrap", "--variant=extract", "--mode=root", "--format=directory", f"--include={PACKAGE}",
+            NEXT, unfinished, "-", stdin="\n".join(sources) + "\n", log=log,
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8"})
+    unfinished.rename(directory)
+    return directory
+
+
+def command(directory):
+    """The words that run it, with the libraries that it was built with."""
+    loaders = sorted(directory.glob("usr/lib/*/ld-linux*.so.*"))
+    if len(loaders) != 1:
+        raise LabError(f"{directory} has {len(loaders)} loaders of programs, and has to have one: delete it")
+    return loaders[0], "--library-path", loaders[0].parent, directory / PROGRAM

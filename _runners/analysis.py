@@ -2,9 +2,7 @@
 
 import shlex
 
-from idr import outcome
-from idr.analysis import refreshing
-from idr.cloud import telling
+from idr.analysis import outcome, refreshing
 from idr.door import door, milestones
 from idr.errors import Refused
 from idr.site import folder_of
@@ -45,33 +43,6 @@ def refresh(env, apply=False, set=None, minutes=15, even_if=None, break_lock=Non
     asked = refreshing.Refresh(str(env), set, minutes, frozenset(str(even_if).split(",") if even_if else ()))
     folder, tell = folder_of(env, site), milestones(__opts__, "analysis/refresh")
     if apply:
-        return _refreshed(asked, refreshing.refresh(asked, break_lock, folder, tell))
-    coming = refreshing.plan(asked, folder, tell)
-    more = [*([f"site={site}"] if site else []), "apply=True"]
-    how = shlex.join(["salt-run", *asked.typed.split(), *more])
-    comment = f"a plan, nothing was changed. To do it: {how}"
-    if not coming.plan.steps:
-        looks = f"it has yet to be looked at, and {', '.join(coming.drained)} opened: {how}"
-        comment = f"the analysis side of {env} is of {coming.set}: {looks if coming.drained else 'nothing to change'}"
-    told = {"result": True, "comment": comment, **telling.as_data(coming.plan)}
-    users = [user for on in coming.on.values() for user in on]
-    lines = [f"the analysis side of {env} is made of {coming.set}", f"on are {', '.join(users) or 'nobody'}"]
-    told["lines"] = [*lines, *telling.lines(coming.plan)] if coming.plan.steps and not coming.problems else []
-    told["lines"] += [f"BLOCKED: {problem}" for problem in coming.problems]
-    if coming.problems:
-        told |= {"result": False, "comment": "a plan that is blocked, nothing was changed", "retcode": 1}
-        told["problems"] = list(coming.problems)
-        __context__["retcode"] = 1
-    return {"data": told, "outputter": "environment"}
-
-
-def _refreshed(asked, done):
-    answer = outcome.of_apply(asked.environment, done.applied) | {"set": done.set}
-    answer["comment"] = f"the analysis side of {asked.environment} is of {done.set}, and well"
-    if done.aside:
-        answer["kept"] = [
-            f"{it.name}, until nobody needs it: openstack volume delete {it.id}"
-            + (f", once the {it.snapshots} snapshots of it are gone, which backup sets have" if it.snapshots else "")
-            for it in done.aside
-        ]
-    return answer
+        return outcome.of_refreshed(asked, refreshing.refresh(asked, break_lock, folder, tell))
+    how = shlex.join(["salt-run", *asked.typed.split(), *([f"site={site}"] if site else []), "apply=True"])
+    return {"data": outcome.of_coming(asked, refreshing.plan(asked, folder, tell), how), "outputter": "environment"}

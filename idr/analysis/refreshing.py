@@ -161,7 +161,7 @@ class _Users:
         except (IdrError, *ERRORS) as error:
             if not (self.are_drained or self.are_being_drained):
                 raise
-            problems = getattr(error, "problems", [told(error) if isinstance(error, ERRORS) else str(error)])
+            problems = [told(error)] if isinstance(error, ERRORS) else error.problems
             raise Refused(problems, f"stopped: {self._standing()}") from error
         except (KeyboardInterrupt, SystemExit):
             if self.are_drained or self.are_being_drained:

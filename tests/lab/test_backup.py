@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 
@@ -368,13 +369,20 @@ def test_the_clock_begins_one_by_itself_in_its_unit(lab, writers):
     assert run_environment(lab, "show", "idr", "drift=False")[0] == 0
 
 
+@contextmanager
+def each_hour_of(lab, environment):
+    """Its master's release asks for a set at whatever hour it is, while the block lasts."""
+    own = f"/srv/idr/current/pillar/environments/{environment}.sls"
+    hours = ", ".join(map(str, range(24)))
+    lab.sh(f"{environment}-proxy", f"test ! -e {own}; echo 'backup_hours: [{hours}]' > {own}")
+    yield
+    lab.sh(f"{environment}-proxy", f"rm {own}")
+
+
 @pytest.fixture
 def each_hour(lab):
-    """The master's release asks for a set at whatever hour it is."""
-    own = "/srv/idr/current/pillar/environments/idr.sls"
-    lab.sh("idr-proxy", f"test ! -e {own}; echo 'backup_hours: [{', '.join(map(str, range(24)))}]' > {own}")
-    yield
-    lab.sh("idr-proxy", f"rm {own}")
+    with each_hour_of(lab, "idr"):
+        yield
 
 
 def test_a_scheduled_one_that_fails_shows_at_once_and_one_that_is_missed_by_its_age(lab, writers, each_hour):

@@ -15,7 +15,7 @@ from . import visitors
 from .broken import BROKEN, on_each
 from .conftest import PUBLIC, until
 from .environments import inventory, run, script
-from .test_backup import kept
+from .test_backup import backup, each_hour_of, kept
 from .test_environments import FILES, Load, rows
 
 pytestmark = pytest.mark.lab
@@ -179,8 +179,10 @@ def test_the_public_is_given_the_new_one_under_load(lab, newidr):
     assert code == 0, stands
     [moved, *_] = release(lab, "history")[1]["history"]
     assert (moved["kind"], moved["from"], moved["to"], moved["end"]) == ("switch", "idr", "newidr", "confirmed")
-    for name in ("idr", "newidr"):
+    for name, is_live in (("idr", False), ("newidr", True)):
         assert run(lab, "plan", name)[1]["steps"] == []
+        with each_hour_of(lab, name):  # only the live one's clock takes sets
+            assert ("isn't live" in backup(lab, "create", name, "scheduled=True")["comment"]) is not is_live
     code, refused = run(lab, "destroy", "newidr", "confirm=newidr", "apply=True")
     assert code == 1 and any("newidr is live" in line for line in refused["problems"]), refused
 

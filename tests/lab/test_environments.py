@@ -26,7 +26,7 @@ compute.wait_for_delete(server)
 LOAD = """
 while [ ! -e /tmp/load-ends ]; do
     for path in '/webclient/userdata/?load='$RANDOM /webgateway/render_thumbnail/{image}/; do
-        curl -ksS -m 20 -o /dev/null -w '%{{http_code}}\\n' "https://{public}$path" || echo failed
+        curl -ksS -m 20 -o /dev/null -w '%{{http_code}}\\n' "https://{public}$path" || echo curl:$?
     done
 done"""
 

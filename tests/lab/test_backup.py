@@ -307,7 +307,7 @@ def test_single_files_come_back_beside_also_after_a_run_that_was_killed(lab, wri
     typed = threading.Thread(target=lambda: Lab().outside(*command, check=False))
     typed.start()
     until(lambda: len(inventory(lab)["volume"]) > len(things["volume"]))
-    lab.kill(f"salt-run.* backup.restore {newest} ")
+    Lab().kill(f"salt-run.* backup.restore {newest} ")
     typed.join()
     _, answer = backup(lab, "restore", newest, "into=idr", asked, "apply=True", check=False)
     [problem] = answer["problems"]

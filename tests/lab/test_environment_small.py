@@ -140,7 +140,7 @@ def test_a_second_run_is_told_who_is_on_it_and_a_dead_one_is_broken_by_name(lab,
             code, answer = run(lab, *other)
             [problem] = answer["problems"]
             assert code == 1 and "operator@seat (process " in problem and " is on it since " in problem, answer
-        lab.kill(f"salt-run.* environment.apply {SMALL} ")
+        while_others.kill(f"salt-run.* environment.apply {SMALL} ")
         first.join()
     finally:
         faults.rules()

@@ -1,9 +1,8 @@
 """
 The switch of the next Debian, unpacked in the cache and run by its own loader; nothing of it is installed.
 
-That of Debian 12, 3.1, keeps each translated connection in two records and ends by an assertion where it takes one for
-the other (`conn_type == CT_CONN_TYPE_DEFAULT`), up to once a minute while a server with a floating IP is made anew. Its
-successors have one.
+That of Debian 12, 3.1, ends by an assertion in its translation of addresses (`conn_type == CT_CONN_TYPE_DEFAULT`), which
+was seen up to once a minute while a proxy was made anew; what went through it then could be lost.
 """
 
 import hashlib

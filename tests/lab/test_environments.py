@@ -27,6 +27,7 @@ LOAD = """
 while [ ! -e /tmp/load-ends ]; do
     for path in '/webclient/userdata/?load='$RANDOM /webgateway/render_thumbnail/{image}/; do
         curl -ksS -m 20 -o /dev/null -w '%{{http_code}}\\n' "https://{public}$path" || echo curl:$?
+        sleep 0.1
     done
 done"""
 

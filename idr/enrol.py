@@ -87,8 +87,11 @@ def looked_at(name, replace, named, folder, tell):
     wanted = enrolment.Wanted(commit, wheelhouse.content_hash(), files, frozenset(replace))
     giver = _giver(environment, folder)
     with connections(environment, found.known_hosts) as ssh:
-        _wait_for(ssh, environment, replace, giver, tell)
         facts, unseen = _look(ssh, environment, wanted, giver)
+        new = _new(environment, replace, giver) if unseen else []
+        if new:
+            _wait_for(ssh, new, tell)
+            facts, unseen = _look(ssh, environment, wanted, giver)
         problems += unclean + unseen + enrolment.problems(environment, facts, wanted)
         if environment.proxy.id in facts:
             master = facts[environment.proxy.id]
@@ -109,12 +112,17 @@ def _giver(environment, folder):
     return None if table.is_by_hand(folder) else credential.giver(environment.name)
 
 
-def _wait_for(ssh, environment, replace, giver, tell):
-    """Wait for servers that were just made. One that doesn't come is told once all are looked at."""
-    new = {*replace, *(enrolled.not_yet(giver.connection, environment.name) if giver else ())}
-    servers = [server for server in environment.servers.values() if server.id in new]
+def _new(environment, replace, giver):
+    """The servers that were just made, the proxy first: what leads to them may be a moment later than they are."""
+    names = {*replace, *(enrolled.not_yet(giver.connection, environment.name) if giver else ())}
+    servers = [server for server in environment.servers.values() if server.id in names]
+    return sorted(servers, key=lambda server: server != environment.proxy)
+
+
+def _wait_for(ssh, servers, tell):
+    """Wait until servers answer. One that doesn't come is told once all are looked at."""
     with suppress(IdrError):
-        for server in sorted(servers, key=lambda server: server != environment.proxy):
+        for server in servers:
             ssh.wait_for(server, tell)
 
 

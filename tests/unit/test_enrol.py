@@ -1,12 +1,14 @@
 """What enrolment and updates take along from the operator's directory and the cloud."""
 
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from idr import commits, enrol, enrolment, table, values, wheelhouse
-from idr.cloud import credential
+from idr.cloud import credential, enrolled
+from idr.errors import Refused
 from tests.tables import BY_HAND, IDR
 
 TABLE = "/etc/idr/pillar/environment.sls"
@@ -63,3 +65,29 @@ def test_what_the_cloud_says_is_brought_when_it_says_something_else(looked_at, m
     described["environment"]["servers"]["idr-omero"]["addresses"]["idr"] = "192.168.1.77"
     with looked_at({TABLE: state(text)}) as seen:
         assert "192.168.1.77" in enrolment.candidate(IDR, seen.facts, seen.wanted)["site"][TABLE]
+
+
+@pytest.mark.parametrize("new", [(), ("idr-omero", "idr-proxy")])
+def test_servers_that_were_just_made_are_waited_for_where_one_is_not_seen(looked_at, tmp_path, monkeypatch, new):
+    (tmp_path / "environment.sls").write_text(BY_HAND.read_text())
+    looked_at({})
+    ways, waited = iter([["idr-proxy: no route"], []]), []
+    master = {"release": "c0ffee", "deploy": None, "files": {}, "secrets": {}, "unfit_credential": ""}
+    monkeypatch.setattr(enrol, "_look", lambda *_: ({"idr-proxy": master}, next(ways)))
+    monkeypatch.setattr(
+        enrol, "connections", lambda *_: nullcontext(SimpleNamespace(wait_for=lambda it, _: waited.append(it.id)))
+    )
+    look = enrol.looked_at("idr", new, None, tmp_path, lambda _: None)
+
+    with nullcontext() if new else pytest.raises(Refused, match="refused"), look:
+        pass
+
+    assert waited == (["idr-proxy", "idr-omero"] if new else [])
+
+
+def test_where_all_are_seen_the_cloud_is_not_asked_who_is_new(looked_at, monkeypatch):
+    monkeypatch.setattr(table, "_in_the_cloud", lambda name: yaml.safe_load(BY_HAND.read_text()))
+    monkeypatch.setattr(enrolled, "not_yet", pytest.fail)
+
+    with looked_at({}) as seen:
+        assert seen.environment == IDR

@@ -76,13 +76,13 @@ def apply(name, given, broken, deploy, folder, tell, about=all_of_it, purpose="a
         with lock.held(cloud, name, seen.run, purpose, broken, typed) as held:
             shown, seen = seen, _unblocked(about(_look(cloud, asked)))
             _tell_difference(shown.plan, seen.plan, tell)
+            first = []
             if pause and seen.plan.steps:
                 first = _volumes_first(cloud, seen, held, tell)
                 pause()
                 seen = _unblocked(about(_look(cloud, asked)))
-                done = _run(cloud, seen, held, lambda plan: plan, deploy, folder, tell)
-                return replace(done, plan=replace(done.plan, steps=(*first, *done.plan.steps)))
-            return _run(cloud, seen, held, lambda plan: plan, deploy, folder, tell)
+            done = _run(cloud, seen, held, lambda plan: plan, deploy, folder, tell)
+            return replace(done, plan=replace(done.plan, steps=(*first, *done.plan.steps)))
     return _on_its_servers(cloud, seen, deploy, folder, tell)
 
 

@@ -119,12 +119,22 @@ def _build_base(directory):
     options = [f"--include={','.join(PACKAGES)}", *(f"--dpkgopt={line}" for line in DPKG)]
     if AUTHORITIES.is_dir():
         options.append(f"--customize-hook=copy-in {AUTHORITIES} /usr/local/share")
+    bootstrap(codename(), sources(), directory, log, "--variant=minbase", *options,
+              f"--customize-hook=chroot \"$1\" sh -ec '{_quoted(FINISH)}'")
+
+
+def bootstrap(release, lines, directory, log, *options):
+    """
+    Make a directory of a release of Debian, by mmdebstrap, whose OPTIONS say what comes into it.
+
+    lines:  of sources.list
+    log:    the file that is told how it went
+    """
     with open(log, "w") as output:
         # a mount namespace, so that nothing stays mounted below the cache when this is killed
         run("unshare", "--mount", "--propagation", "private",
-            "mmdebstrap", "--variant=minbase", "--mode=root", "--format=directory", *options,
-            f"--customize-hook=chroot \"$1\" sh -ec '{_quoted(FINISH)}'",
-            codename(), directory, "-", stdin="\n".join(sources()) + "\n", log=output,
+            "mmdebstrap", "--mode=root", "--format=directory", *options, release, directory, "-",
+            stdin="\n".join(lines) + "\n", log=output,
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8"})
 
 

@@ -1,15 +1,15 @@
 """
 The switch of the next Debian, unpacked in the cache and run by its own loader; nothing of it is installed.
 
-That of Debian 12, 3.1, ends by an assertion in its translation of addresses (`conn_type == CT_CONN_TYPE_DEFAULT`), which
-was seen up to once a minute while a proxy was made anew; what went through it then could be lost.
+That of Debian 12, 3.1, ends by an assertion in its translation of addresses (`conn_type == CT_CONN_TYPE_DEFAULT`): it
+was seen to up to once a minute while a proxy was made anew, and what went through it then could be lost.
 """
 
 import hashlib
 
 from lab import base
 from lab.cloud.settings import CACHED
-from lab.shell import LabError, delete, run
+from lab.shell import LabError, delete
 
 NEXT, PACKAGE = "trixie", "openvswitch-switch"
 SCHEMA, PROGRAM = "usr/share/openvswitch/vswitch.ovsschema", "usr/lib/openvswitch-switch/ovs-vswitchd"
@@ -26,12 +26,7 @@ def make():
         delete(other)
     CACHED.mkdir(parents=True, exist_ok=True)
     unfinished = directory.with_suffix(".unfinished")
-    with open(CACHED / "switch.log", "w") as log:
-        # a mount namespace, so that nothing stays mounted below the cache when this is killed
-        run("unshare", "--mount", "--propagation", "private",
-            "mmdebstrap", "--variant=extract", "--mode=root", "--format=directory", f"--include={PACKAGE}",
-            NEXT, unfinished, "-", stdin="\n".join(sources) + "\n", log=log,
-            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8"})
+    base.bootstrap(NEXT, sources, unfinished, CACHED / "switch.log", "--variant=extract", f"--include={PACKAGE}")
     unfinished.rename(directory)
     return directory
 

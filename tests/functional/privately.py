@@ -5,6 +5,7 @@ import ctypes
 import os
 import subprocess
 
+CLONE_FS = 0x00000200
 CLONE_NEWNS = 0x00020000
 CLONE_NEWNET = 0x40000000
 STAND_INS = os.path.join(os.path.dirname(__file__), "stand_ins")
@@ -23,6 +24,7 @@ def _own(kind, flag):
         _call(libc.unshare, flag)
         yield
     finally:
+        _call(libc.unshare, CLONE_FS)  # what a thread that hasn't quite ended shares, which setns refuses
         _call(libc.setns, outside, flag)
         os.close(outside)
 

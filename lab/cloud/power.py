@@ -4,31 +4,38 @@ What somebody does at the machines themselves: `power.py start` switches on ever
 NAME` gives one a fresh system. Run in the services' environment.
 """
 
+import contextlib
 import sys
 from pathlib import Path
 
 sys.dont_write_bytecode = True
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
+from openstack.exceptions import ConflictException, SDKException  # noqa: E402
+
 from lab.cloud.bootstrap import administrator  # noqa: E402
-from lab.shell import wait_until  # noqa: E402
+from lab.shell import LabError, wait_until  # noqa: E402
 
 SECONDS = 120
 
 
 def start(compute):
     """Switch on every server that is off, and wait until all are on."""
-    off = [server for server in compute.servers(all_projects=True) if server.status == "SHUTOFF"]
-    for server in off:
-        compute.start_server(server)
-    for server in off:
-        compute.wait_for_server(server, "ACTIVE", wait=SECONDS)
+    _switch_on(compute, [server for server in compute.servers(all_projects=True) if server.status == "SHUTOFF"])
 
 
 def rebuild(compute, name):
-    """Give the server of exactly that NAME a fresh system, and wait until it runs."""
-    [server] = compute.servers(all_projects=True, name=f"^{name}$")
-    compute.rebuild_server(server, image=server.image.id)
+    """Give the server of exactly that NAME a fresh system, and wait until it runs. Refuses unless one is called so."""
+    named = list(compute.servers(all_projects=True, name=f"^{name}$"))
+    if len(named) != 1:
+        raise LabError(f"{len(named)} servers are called {name}: lab/ctl status")
+    [server] = named
+
+    def is_taken():   # not while Nova is at work on the server, such as for its having been killed a moment ago
+        with contextlib.suppress(ConflictException):
+            return bool(compute.rebuild_server(server, image=server.image.id))
+
+    wait_until(f"{name} may be rebuilt", is_taken, SECONDS, every=0.5)
     action = next(it for it in compute.server_actions(server) if it.action == "rebuild")   # the newest
 
     def is_rebuilt():   # not by its status: one that Nova knew to be off is said to be on until it's turned off again
@@ -36,10 +43,28 @@ def rebuild(compute, name):
         return bool(events) and all(event.finish_time for event in events)
 
     wait_until(f"{name} is rebuilt", is_rebuilt, SECONDS, every=0.5)
-    if compute.get_server(server).status == "SHUTOFF":
-        compute.start_server(server)
-        compute.wait_for_server(server, "ACTIVE", wait=SECONDS)
+    _switch_on(compute, [server])
+
+
+def _switch_on(compute, servers):
+    """Until all are on: one that Nova turns off afterwards, having heard late that it went off, is on again as well."""
+    def are_on():
+        now = [compute.get_server(server) for server in servers]
+        for server in now:
+            if server.status == "SHUTOFF" and not server.task_state:
+                with contextlib.suppress(ConflictException):
+                    compute.start_server(server)
+        return all(server.status == "ACTIVE" and not server.task_state for server in now)
+
+    def failed():
+        broken = [server for server in map(compute.get_server, servers) if server.status == "ERROR"]
+        return "; ".join(f"{server.name}: {(server.fault or {}).get('message', 'ERROR')}" for server in broken)
+
+    wait_until(f"{' '.join(server.name for server in servers)}: on", are_on, SECONDS, failed, every=0.5)
 
 
 if __name__ == "__main__":
-    {"start": start, "rebuild": rebuild}[sys.argv[1]](administrator().compute, *sys.argv[2:])
+    try:
+        {"start": start, "rebuild": rebuild}[sys.argv[1]](administrator().compute, *sys.argv[2:])
+    except (LabError, SDKException) as problem:
+        sys.exit(str(problem))

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from lab.settings import NAME
-from lab.shell import LabError, wait_until
+from lab.shell import PATIENCE, LabError, wait_until
 
 CTL = "ctl"
 
@@ -54,11 +54,11 @@ def end(path):
     """Kill whatever runs in the group PATH and below it, and remove it in every hierarchy; nothing if there is none."""
     with contextlib.suppress(FileNotFoundError):
         (path / "cgroup.kill").write_text("1")
-    wait_until(f"the processes of {path} end", lambda: not processes(path), 30)
+    wait_until(f"the processes of {path} end", lambda: not processes(path), PATIENCE)
     for same in everywhere(path):
         for directory, _, _ in os.walk(same, topdown=False):
             # busy for a moment after the last process was reaped
-            wait_until(f"{directory} goes", lambda directory=directory: _removed(directory), 10)
+            wait_until(f"{directory} goes", lambda directory=directory: _removed(directory), PATIENCE)
 
 
 def _mounts():

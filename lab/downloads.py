@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lab import cgroups, network
 from lab.settings import DOWNLOADS
-from lab.shell import run, wait_until
+from lab.shell import PATIENCE, run, wait_until
 from lab.topology import OUTSIDE
 
 GROUP = "downloads"
@@ -29,7 +29,7 @@ def up(topology):
         ["nsenter", f"--net={network.NAMESPACES / namespace}", "sh", "-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"',
          group, "/usr/bin/python3", "-m", "http.server", "80", "--bind", ADDRESS, "--directory", DOWNLOADS],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    wait_until("the downloads site starts", is_up, 10)
+    wait_until("the downloads site starts", is_up, PATIENCE)
 
 
 def is_up():

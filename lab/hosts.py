@@ -17,7 +17,7 @@ from pathlib import Path
 
 from lab import cgroups, volumes
 from lab.settings import HOSTS, NAME
-from lab.shell import LabError, delete, run, wait_until
+from lab.shell import PATIENCE, LabError, delete, run, wait_until
 
 KEEPER = Path(__file__).with_name("keeper.py")
 PYTHON = "/usr/bin/python3"   # not the starter's own, which may be a virtual environment that goes
@@ -92,10 +92,10 @@ def start(host):
             ["nsenter", f"--net=/run/netns/{host.netns}", "unshare", "--mount", "--propagation", "slave",
              PYTHON, "-BP", KEEPER, host.directory],
             stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT, start_new_session=True)
-    wait_until(f"{host.hostname} starts", lambda: is_on(host.directory), 20)
+    wait_until(f"{host.hostname} starts", lambda: is_on(host.directory), PATIENCE)
 
 
-def wait(directory, seconds=90):
+def wait(directory, seconds=300):
     """Wait until the host is up: its systemd says `running` or `degraded`. Refuses at once when the host is off."""
     def failed():
         return None if is_on(directory) else f"it is off; its console said: {last_words(directory)}"
@@ -117,7 +117,7 @@ def reboot(directory):
     """Reboot a host from inside and wait until it is up again."""
     before = leader(directory)
     run_in(directory, "systemctl", "--no-block", "reboot")
-    wait_until(f"{directory.name} goes down to reboot", lambda: leader(directory) != before, 60)
+    wait_until(f"{directory.name} goes down to reboot", lambda: leader(directory) != before, 300)
     wait(directory)
 
 
@@ -263,7 +263,7 @@ def last_words(directory):
 
 def _run_at_once(directory, script, *words):
     """Run a shell script in the host, also while it reboots."""
-    wait_until(f"{directory.name} has a process 1", lambda: leader(directory), 20)
+    wait_until(f"{directory.name} has a process 1", lambda: leader(directory), PATIENCE)
     run_in(directory, "sh", "-ec", script, "sh", *map(str, words))
 
 

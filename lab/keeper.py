@@ -44,7 +44,7 @@ def mounted():
     return second, first
 
 
-def remove(group, seconds=10):
+def remove(group, seconds=180):
     """Remove an empty control group and all below it, which are busy for a moment after their last process ended."""
     end = time.monotonic() + seconds
     for directory, _, _ in os.walk(group, topdown=False):

@@ -4,6 +4,8 @@ import os
 import subprocess
 import time
 
+PATIENCE = 180   # seconds for what takes a moment: on a busy machine any process may stand still for a while
+
 
 class LabError(Exception):
     """Something an operator of the lab can act on; its text is one line for the terminal."""

@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 
 from lab.settings import STATE, VOLUMES
-from lab.shell import LabError, run, succeeds, wait_until
+from lab.shell import PATIENCE, LabError, run, succeeds, wait_until
 
 GIGABYTE = 1 << 30
 SHELF = STATE / "cloud/volumes"   # where the cloud's are
@@ -41,7 +41,7 @@ def detach(path):
     for device in devices(path):
         succeeds("losetup", "--detach", device)
     try:
-        wait_until(f"the loop device of {path} goes", lambda: not devices(path), 20)
+        wait_until(f"the loop device of {path} goes", lambda: not devices(path), PATIENCE)
     except LabError as error:
         raise LabError(f"{error}: it's mounted for {', '.join(_mounted_for(path)) or 'nobody that is seen'}") from None
 

@@ -45,7 +45,7 @@ if __name__ == "__main__":
 
 from lab.cloud import processes
 from lab.cloud.settings import ADDRESS, API, DIRECTORY, PORTS, PUBLIC_ADDRESS
-from lab.shell import LabError, wait_until
+from lab.shell import PATIENCE, LabError, wait_until
 
 NAME = "faults"
 SOCKET = DIRECTORY / "faults.sock"
@@ -57,7 +57,7 @@ FIELDS = {"service", "method", "path", "skip", "times", "before", "after", "answ
 def up():
     """Start it unless it runs, without rules."""
     processes.start(NAME, API, "/usr/bin/python3", "-B", Path(__file__).resolve())
-    wait_until("what makes faults answers", is_up, 20,
+    wait_until("what makes faults answers", is_up, PATIENCE,
                lambda: None if processes.is_on(NAME) else f"it ended: {processes.last_words(NAME)}")
 
 
@@ -104,7 +104,7 @@ def forget():
 def tell(request):
     """Send it a request and return its answer."""
     with socket.socket(socket.AF_UNIX) as line:
-        line.settimeout(10)
+        line.settimeout(PATIENCE)
         line.connect(str(SOCKET))
         line.sendall(json.dumps(request).encode() + b"\n")
         return json.loads(line.makefile().readline())
@@ -312,7 +312,7 @@ class Control(socketserver.StreamRequestHandler):
 
 def main():
     state = State()
-    ThreadingHTTPServer.daemon_threads = True
+    ThreadingHTTPServer.daemon_threads, ThreadingHTTPServer.request_queue_size = True, 128
     for service in PORTS:
         state.open(service)
     SOCKET.unlink(missing_ok=True)

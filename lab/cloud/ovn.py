@@ -8,7 +8,7 @@ The switch is in a namespace of its own, where a server's ports end, too. Its br
 from lab import network
 from lab.cloud import processes, switch
 from lab.cloud.settings import HOST, HYPERVISOR, OVN
-from lab.shell import run, succeeds, wait_until
+from lab.shell import PATIENCE, run, succeeds, wait_until
 from lab.topology import OUTSIDE_NETWORK
 
 SOCKET = OVN / "db.sock"
@@ -48,7 +48,7 @@ def up():
     databases = [OVN / f"{name}.db" for name in schemas]
     start("ovsdb-server", "/usr/sbin/ovsdb-server", *databases, f"--remote=punix:{SOCKET}")
     wait_until("OVN's databases answer", lambda: succeeds("ovs-vsctl", f"--db=unix:{SOCKET}", "--timeout=5", "show"),
-               30, lambda: None if processes.is_on("ovsdb-server") else processes.last_words("ovsdb-server"))
+               PATIENCE, lambda: None if processes.is_on("ovsdb-server") else processes.last_words("ovsdb-server"))
     settings = {
         "system-id": HOST, "hostname": HOST, "rundir": OVN, "ovn-remote": f"unix:{SOCKET}", "ovn-encap-type": "geneve",
         "ovn-encap-ip": "127.0.0.1", "ovn-bridge": "br-int", "ovn-bridge-mappings": "outside:br-ex",
@@ -62,7 +62,7 @@ def up():
           "--", "--may-exist", "add-port", "br-ex", CABLE)
     start("ovn-northd", "/usr/bin/ovn-northd", f"--ovnnb-db=unix:{SOCKET}", f"--ovnsb-db=unix:{SOCKET}")
     start("ovn-controller", "/usr/bin/ovn-controller", f"unix:{SOCKET}")
-    wait_until("OVN runs", is_up, 10)
+    wait_until("OVN runs", is_up, PATIENCE)
 
 
 def is_up():
@@ -78,4 +78,4 @@ def down():
 
 def vsctl(*words):
     """Change or ask the switch's configuration; what `ovs-vsctl` said."""
-    return run("ovs-vsctl", f"--db=unix:{SOCKET}", "--timeout=20", *words)
+    return run("ovs-vsctl", f"--db=unix:{SOCKET}", f"--timeout={PATIENCE}", *words)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lab.cloud import config, processes, venv
 from lab.cloud.settings import ADDRESS, API, CACHED, DATABASE, DATABASES, ETC, PORTS, PUBLIC_ADDRESS, REGION
-from lab.shell import LabError, run, succeeds, wait_until
+from lab.shell import PATIENCE, LabError, run, succeeds, wait_until
 
 NAME = "postgresql"
 BIN = Path("/usr/lib/postgresql/15/bin")
@@ -69,7 +69,7 @@ def down():
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGINT)
     with contextlib.suppress(LabError):
-        wait_until("PostgreSQL is down", lambda: not processes.is_on(NAME), 20)
+        wait_until("PostgreSQL is down", lambda: not processes.is_on(NAME), PATIENCE)
     processes.end(NAME)
 
 
@@ -88,7 +88,7 @@ def _start(directory):
         left.unlink(missing_ok=True)
     options = [word for option in OPTIONS for word in ("-c", option)]
     processes.start(NAME, API, *NOT_ROOT, BIN / "postgres", "-D", directory / "data", "-k", directory, *options)
-    wait_until("PostgreSQL answers", lambda: succeeds(BIN / "pg_isready", "--quiet", "--host", directory), 60,
+    wait_until("PostgreSQL answers", lambda: succeeds(BIN / "pg_isready", "--quiet", "--host", directory), PATIENCE,
                lambda: None if processes.is_on(NAME) else f"it ended: {processes.last_words(NAME)}")
 
 

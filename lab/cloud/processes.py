@@ -5,7 +5,7 @@ import subprocess
 
 from lab import cgroups, network
 from lab.cloud.settings import LOG
-from lab.shell import wait_until
+from lab.shell import PATIENCE, wait_until
 
 GROUP = "cloud"
 
@@ -23,7 +23,7 @@ def start(name, namespace, *command, env=None):
         process = subprocess.Popen(
             ["nsenter", enter, "sh", "-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"', group, *map(os.fspath, command)],
             env=env, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-    wait_until(f"{name} is in its group", lambda: is_on(name) or process.poll() is not None, 20)
+    wait_until(f"{name} is in its group", lambda: is_on(name) or process.poll() is not None, PATIENCE)
 
 
 def is_on(name):

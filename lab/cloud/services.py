@@ -10,7 +10,7 @@ from lab.shell import succeeds, wait_until
 
 SERVICE = Path(__file__).with_name("service.py")
 NEEDS = {"cinder": ("keystone",), "nova": ("keystone", "placement", "neutron", "glance", "cinder")}
-SECONDS = 180
+SECONDS = 300
 
 
 def start(name, environment):

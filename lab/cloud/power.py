@@ -13,15 +13,19 @@ sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from openstack.exceptions import ConflictException, SDKException  # noqa: E402
 
+from lab import hosts  # noqa: E402
 from lab.cloud.bootstrap import administrator  # noqa: E402
+from lab.settings import HOSTS  # noqa: E402
 from lab.shell import LabError, wait_until  # noqa: E402
 
-SECONDS = 120
+SECONDS = 300
 
 
 def start(compute):
-    """Switch on every server that is off, and wait until all are on."""
-    _switch_on(compute, [server for server in compute.servers(all_projects=True) if server.status == "SHUTOFF"])
+    """Switch on every server that is off, those too of which Nova hasn't heard it yet, and wait until all are on."""
+    servers = compute.servers(all_projects=True)
+    _switch_on(compute, [
+        server for server in servers if server.status == "SHUTOFF" or server.status == "ACTIVE" and not _runs(server)])
 
 
 def rebuild(compute, name):
@@ -54,13 +58,17 @@ def _switch_on(compute, servers):
             if server.status == "SHUTOFF" and not server.task_state:
                 with contextlib.suppress(ConflictException):
                     compute.start_server(server)
-        return all(server.status == "ACTIVE" and not server.task_state for server in now)
+        return all(server.status == "ACTIVE" and not server.task_state and _runs(server) for server in now)
 
     def failed():
         broken = [server for server in map(compute.get_server, servers) if server.status == "ERROR"]
         return "; ".join(f"{server.name}: {(server.fault or {}).get('message', 'ERROR')}" for server in broken)
 
     wait_until(f"{' '.join(server.name for server in servers)}: on", are_on, SECONDS, failed, every=0.5)
+
+
+def _runs(server):
+    return hosts.is_on(HOSTS / server.id)
 
 
 if __name__ == "__main__":

@@ -27,8 +27,8 @@ PUBLIC = "198.51.100.10"
 SERVERS = ("idr-proxy", "idr-omero", "idr-database", "idr-a-omero", "idr-a-database", "idr-a-dockermanager")
 
 
-def until(what, seconds: float = 60):
-    """Wait until this is so."""
+def until(what, seconds: float = 300):
+    """Wait until this is so; on a busy machine any process may stand still for a while."""
     end = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < end, f"not within {seconds} s"
@@ -68,7 +68,7 @@ class Lab:
             raise Failed(" ".join(command), done.returncode, done.stdout + done.stderr)
         return done
 
-    def exec(self, server: str, *command: str, check: bool = True, seconds: float = 120, stdin: str | None = None):
+    def exec(self, server: str, *command: str, check: bool = True, seconds: float = 600, stdin: str | None = None):
         """Run a command as root in a server."""
         return self._run("exec", server, *command, check=check, seconds=seconds, stdin=stdin)
 
@@ -76,22 +76,24 @@ class Lab:
         """Run a shell script as root in a server and return what it said."""
         return self.exec(server, "bash", "-ec", script, **kwargs).stdout.strip()
 
-    def outside(self, *command: str, check: bool = True, seconds: float = 120, stdin: str | None = None):
+    def outside(self, *command: str, check: bool = True, seconds: float = 600, stdin: str | None = None):
         """Run a command as the operator at the seat outside."""
         return self._run("outside", *command, check=check, seconds=seconds, stdin=stdin)
 
-    def kill(self, words: str) -> str:
-        """Kill the newest command at the seat that has these WORDS, a regular expression; returns its process."""
-        pid = self.exec("seat", "pgrep", "-n", "-f", words).stdout.strip()
-        self.exec("seat", "kill", "-KILL", pid)
-        return pid
+    def kill(self, words: str) -> str | None:
+        """
+        Kill the newest command at the seat that has these WORDS, a regular expression; returns its process, None where
+        it has ended before.
+        """
+        pid = self.exec("seat", "pgrep", "-n", "-f", words, check=False).stdout.strip()
+        return pid if pid and self.exec("seat", "kill", "-KILL", pid, check=False).returncode == 0 else None
 
-    def ctl(self, *command: str, seconds: float = 600):
+    def ctl(self, *command: str, seconds: float = 1200):
         return self._run(*command, check=True, seconds=seconds)
 
     def get(self, path: str, base: str = f"https://{PUBLIC}", *options: str) -> Answer:
         """GET from outside; redirects are answers, not followed."""
-        done = self.outside("curl", "-ksSi", "--max-time", "60", *options, base + path, check=False)
+        done = self.outside("curl", "-ksSi", "--max-time", "120", *options, base + path, check=False)
         return answer(done.stdout)
 
     def salt(self, target: str, function: str, *args: str, seconds: float = 600) -> dict:

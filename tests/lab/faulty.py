@@ -21,7 +21,8 @@ FAULTS = {
     "refused": {"answer": "refused", "closed": 1.2},
     "late": {"after": 1},
     "too late": {"after": 10},  # for an operator who is IMPATIENT
-    **dict(zip(KILLS, ({"before": 20}, {"after": 20}), strict=True)),
+    # held long enough for who is to be killed meanwhile, and not until it has waited for a minute and tries again
+    **dict(zip(KILLS, ({"before": 50}, {"after": 50}), strict=True)),
 }
 
 
@@ -78,23 +79,23 @@ def killed_at(typist, command, calls, how):
     rules([(call, how) for call in calls])
     reached = {"killed before": faults.hits, "killed after": faults.effects}[how]
     pid, said = killed_once(typist, f"environment.{command[0]}", command[1:], lambda: any(reached()))
-    wait_until("what was sent is done with", lambda: faults.in_hand() == 0, 60)
+    wait_until("what was sent is done with", lambda: faults.in_hand() == 0, 300)
     met = [call for call, times in zip(calls, reached(), strict=True) if times]  # those beside it hadn't gone on either
     faults.rules()
-    return met, [f"break_lock=operator@seat:{pid}"] if met else broken(said)
+    return (met, [f"break_lock=operator@seat:{pid}"]) if pid else ([], broken(said))
 
 
 def killed_once(lab, function, words, so):
     """
-    Type a command and kill it once something is SO; returns its process, None where it ended before, and what it said
-    until then.
+    Type a command and kill it once something is SO, which needn't last; returns its process, None where it had ended by
+    then, and what it said until then.
     """
     pid, said = None, []
     typed = threading.Thread(target=lambda: said.append(type_in(lab, function, *words)))
     typed.start()
     while typed.is_alive() and not so():
         time.sleep(0.05)
-    if so():
+    if typed.is_alive():
         pid = lab.kill(f"salt-run.* {function} {words[0]} ")
     typed.join()
     return pid, said

@@ -35,7 +35,7 @@ net.update_ip(address, port_id=None)
 server = next(compute.servers(name="^{SMALL}-proxy$"))
 volume = next(disk.volumes(name="{SMALL}-proxy-nginxcache"))
 compute.delete_volume_attachment(server, volume)
-disk.wait_for_status(volume, "available", wait=60)
+disk.wait_for_status(volume, "available")
 said = address.floating_ip_address
 """
 SOURCES = """
@@ -135,12 +135,12 @@ def test_a_second_run_is_told_who_is_on_it_and_a_dead_one_is_broken_by_name(lab,
     first = threading.Thread(target=type_in, args=(while_others, f"environment.{APPLY[0]}", *APPLY[1:]))
     first.start()
     try:
-        until(lambda: any(faults.hits()), 120)
+        until(lambda: any(faults.hits()))
         for other in (APPLY, DESTROY):
             code, answer = run(lab, *other)
             [problem] = answer["problems"]
             assert code == 1 and "operator@seat (process " in problem and " is on it since " in problem, answer
-        while_others.kill(f"salt-run.* environment.apply {SMALL} ")
+        assert while_others.kill(f"salt-run.* environment.apply {SMALL} ")
         first.join()
     finally:
         faults.rules()

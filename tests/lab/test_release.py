@@ -192,12 +192,12 @@ def test_the_way_back_goes_on_without_its_terminal_and_killed_it_is_ended_by_the
     typed = threading.Thread(target=lab.outside, args=(".venv/bin/salt-run", *back.split()), kwargs={"check": False})
     typed.start()
     until(lambda: where(lab)["idr"] == PUBLIC, 120)
-    lab.kill(f"{back} MainProcess$")  # as Salt calls itself
+    assert lab.kill(f"{back} MainProcess$")  # as Salt calls itself
     typed.join()
     code, stands = release(lab, "status")
     assert (code, stands["state"]) == (1, "rollback from newidr to idr under way"), stands
 
-    lab.kill(f"{back} here=True MainProcess$")
+    assert lab.kill(f"{back} here=True MainProcess$")
     code, stands = release(lab, "status")
     assert code == 1 and "break_lock=operator@seat:" in stands["next"], stands
     _, function, *words = stands["next"].split()

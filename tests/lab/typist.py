@@ -67,9 +67,9 @@ class Typist(Lab):
 
     def __exit__(self, *error):
         self.python.stdin.close()
-        self.python.wait(60)
+        self.python.wait(300)
 
-    def outside(self, *command, check=True, seconds=120, stdin=None):
+    def outside(self, *command, check=True, seconds=600, stdin=None):
         if command == (PYTHON, "-"):
             words = ("-c", stdin)
         elif stdin is None and command[:2] == (PYTHON, "-c"):
@@ -91,9 +91,9 @@ class Typist(Lab):
         return subprocess.CompletedProcess(command, answer["code"], *answer["said"])
 
     def kill(self, words):
-        """Kill the command that is being typed in another thread; returns its process."""
-        self.exec("seat", "kill", "-KILL", str(self.process))
-        return self.process
+        """Kill the command that is being typed in another thread; returns its process, None where it has ended."""
+        killed = self.exec("seat", "kill", "-KILL", str(self.process), check=False)
+        return self.process if killed.returncode == 0 else None
 
     def _listen(self):
         for line in self.python.stdout:

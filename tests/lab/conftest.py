@@ -110,6 +110,11 @@ class Lab:
             place = said.find("{", end)
         return answers
 
+    def wait_for_minions(self, *servers: str):
+        """Wait until these servers' minions, all unless some are named, have a connection to their master."""
+        wanted = servers or SERVERS
+        until(lambda: self.salt(",".join(wanted), "test.ping", "--timeout=5") == dict.fromkeys(wanted, True))
+
     def secrets(self, prefix: str) -> dict[str, dict[str, str]]:
         """One side's generated secrets, from the master's own files: asked through Salt, its logs would have them."""
         folder = f"/etc/idr/pillar/secrets/{prefix}"

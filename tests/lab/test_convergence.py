@@ -33,6 +33,7 @@ def test_and_its_rehearsal_says_so(lab):
 def test_nor_after_a_reboot_of_all(lab, image):
     lab.ctl("reboot", *SERVERS)
     lab.operator("salt-run", "environment.enrol", "idr")
+    lab.wait_for_minions()
     assert changes(lab) == {}
     assert lab.get(f"/webgateway/render_image/{image}/0/0/?dummy=reboot").status == 200
 

@@ -10,7 +10,7 @@ A rule is a dictionary. Which calls it is about, all of them where it doesn't sa
     skip      so many of these calls go well before the rule begins, 0
     times     so many it spoils, then it has no effect any more; without, all
 
-and what happens to them:
+and what happens to them, of which waiting ends when the rule is gone:
 
     before    seconds to wait before the call is handed on; a client that hangs up meanwhile has not sent it
     after     seconds to wait after its effect before the answer is given, unless the client hangs up
@@ -146,6 +146,11 @@ class State:
             for number, one in enumerate(self.rules):
                 self.effects[number] += one is rule
 
+    def has(self, rule):
+        """Whether a rule is among those of now."""
+        with self.lock:
+            return any(one is rule for one in self.rules)
+
     @contextlib.contextmanager
     def taking_in_hand(self):
         """Count a call for as long as it isn't done with."""
@@ -240,7 +245,7 @@ class Call(BaseHTTPRequestHandler):
         body = self._body()
         rule = self.state.met(self.service, self.command, self.path)
         answer = rule.get("answer")
-        self._hangs_up_within(rule.get("before", 0))
+        self._wait(rule, "before")
         if "closed" in rule:
             self.state.close_for(self.service, rule["closed"])
         if answer in ("reset", "refused") or self._hangs_up_within(0):
@@ -250,7 +255,7 @@ class Call(BaseHTTPRequestHandler):
             return self._give(answer, [("Content-Type", "application/json")], text)
         status, headers, text = self._hand_on(body)
         self.state.had_effect(rule)
-        self._hangs_up_within(rule.get("after", 0))
+        self._wait(rule, "after")
         if answer == "lost":
             return self._cut()
         return self._give(status, headers, text)
@@ -291,6 +296,13 @@ class Call(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(text)))
         self.end_headers()
         self.wfile.write(text)
+
+    def _wait(self, rule, when):
+        """Wait as long as a rule says and is there, unless the client hangs up."""
+        until = time.monotonic() + rule.get(when, 0)
+        while (left := until - time.monotonic()) > 0 and self.state.has(rule):
+            if self._hangs_up_within(min(left, 0.1)):
+                return
 
     def _hangs_up_within(self, seconds):
         readable, _, _ = select.select([self.connection], [], [], seconds)

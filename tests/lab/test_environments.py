@@ -26,7 +26,7 @@ compute.wait_for_delete(server)
 LOAD = """
 while [ ! -e /tmp/load-ends ]; do
     for path in '/webclient/userdata/?load='$RANDOM /webgateway/render_thumbnail/{image}/; do
-        curl -ksS -m 20 -o /dev/null -w '%{{http_code}}\\n' "https://{public}$path" || echo curl:$?
+        curl -ksS -m 120 -o /dev/null -w '%{{http_code}}\\n' "https://{public}$path" || echo curl:$?
         sleep 0.1
     done
 done"""
@@ -135,6 +135,7 @@ def test_a_proxy_destroyed_by_hand_comes_back_with_its_cache_and_address(lab, im
     assert code == 0, answer
     assert lab.get(details).cache == "HIT"
     assert run(lab, "list")[1]["environments"]["idr"]["address"] == PUBLIC
+    lab.wait_for_minions()
     assert lab.salt("*", "test.ping").keys() == {
         "idr-proxy", "idr-omero", "idr-database", "idr-a-omero", "idr-a-database", "idr-a-dockermanager",
     }  # fmt: skip

@@ -12,6 +12,7 @@ from .test_public import test_tcp_of_all_ports_only_three_answer as only_three_a
 
 pytestmark = pytest.mark.lab
 
+TRIES = 5  # of all ports, until nearly all of one try have arrived
 UDP = """
 import socket, sys, time
 probe = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -53,15 +54,18 @@ def test_udp_arrives_at_the_proxy_and_none_passes(lab, without_the_clouds_help):
         }"""
     lab.exec("idr-proxy", "nft", "-f", "-", stdin=counters)
     try:
-        lab.outside("python3", "-", PUBLIC, stdin=UDP)
-        arriving = lab.sh("idr-proxy", "nft list chain inet probe arriving")
-        passing = lab.sh("idr-proxy", "nft list chain inet probe passing")
+        arrived, before = [], 0
+        while max(arrived, default=0) <= 60_000 and len(arrived) < TRIES:  # a switch that stands still loses some
+            lab.outside("python3", "-", PUBLIC, stdin=UDP)
+            arrived.append((now := packets(lab, "arriving")) - before)
+            before = now
+        passed = packets(lab, "passing")
     finally:
         lab.exec("idr-proxy", "nft", "delete", "table", "inet", "probe")
-    assert packets(arriving) > 60_000
-    assert packets(passing) == 0
+    assert arrived[-1] > 60_000, arrived
+    assert passed == 0
 
 
-def packets(chain: str) -> int:
-    words = chain.split()
+def packets(lab, chain: str) -> int:
+    words = lab.sh("idr-proxy", f"nft list chain inet probe {chain}").split()
     return int(words[words.index("packets") + 1])

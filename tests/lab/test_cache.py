@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
-import threading
 import time
 
 import pytest
 
-from .conftest import PUBLIC, Failed, answer
+from .conftest import Failed, answer
+from .test_environments import Load
 
 pytestmark = [pytest.mark.lab, pytest.mark.hosts]
 
@@ -72,31 +72,17 @@ def test_nginx_cache_refreshes_and_proves_it(lab, image):
 
 
 def test_a_complete_refresh_under_load_fails_no_request(lab, image):
-    path = f"/webgateway/render_thumbnail/{image}/"
-    lab.get(path)
-    load = threading.Thread(target=lambda: results.append(under_load(lab, path, seconds=12)))
-    results: list[dict[str, int]] = []
-    load.start()
-    planned = lab.salt("idr-proxy", "nginx_cache.purge", "test=True")["idr-proxy"]
-    purged = lab.salt("idr-proxy", "nginx_cache.purge")["idr-proxy"]
-    load.join()
+    lab.get(f"/webgateway/render_thumbnail/{image}/")
+    load = Load(lab, image)
+    try:
+        planned = lab.salt("idr-proxy", "nginx_cache.purge", "test=True")["idr-proxy"]
+        purged = lab.salt("idr-proxy", "nginx_cache.purge")["idr-proxy"]
+    finally:
+        answers = load.end()
     assert sum(zone["entries"] for zone in planned.values()) > 0
     assert sum(zone["entries"] for zone in purged.values()) > 0
-    assert set(results[0]) == {"200"}, results
-    assert results[0]["200"] > 50
+    assert set(answers) == {"200"}, answers
     lab.sh("idr-proxy", "test -d /var/cache/nginx/omerothumbnail")
-
-
-def under_load(lab, path: str, seconds: int) -> dict[str, int]:
-    """How often each status came back while requests went on from outside."""
-    script = f"""
-        end=$((SECONDS + {seconds}))
-        while [ $SECONDS -lt $end ]; do
-            curl -ksS -o /dev/null -o /dev/null -w '%{{http_code}}\\n' \\
-                https://{PUBLIC}{path} https://{PUBLIC}/webclient/userdata/ || echo failed
-        done"""
-    codes = lab.outside("bash", "-c", script, seconds=seconds + 60).stdout.split()
-    return {code: codes.count(code) for code in set(codes)}
 
 
 def test_a_purge_by_expression_takes_what_it_names_and_nginx_counts_anew(lab, image):
@@ -112,7 +98,7 @@ def test_a_purge_by_expression_takes_what_it_names_and_nginx_counts_anew(lab, im
     done = lab.salt("idr-proxy", "nginx_cache.recount")["idr-proxy"]
     assert lab.get(other).cache == "HIT"
     assert lab.salt("idr-proxy", "nginx_cache.stats")["idr-proxy"]["zones"]["omerometadata"]["gone_bytes"] == 0
-    lab.sh("idr-proxy", f"timeout 60 sh -c 'while test -e /proc/{done['was']}; do sleep 0.2; done'")
+    lab.sh("idr-proxy", f"timeout 300 sh -c 'while test -e /proc/{done['was']}; do sleep 0.2; done'")
     assert lab.sh("idr-proxy", "systemctl show -p MainPID --value nginx") == str(done["is"])
     lab.sh("idr-proxy", "systemctl reload nginx && systemctl is-active nginx")
 
@@ -128,7 +114,7 @@ def test_the_site_is_closed_for_stored_pages_too_and_opens_by_itself(lab, image)
         assert 0 < end - time.time() <= 60
         assert lab.get("/about/").status == 200
         assert through_tunnel(lab, details(image)).status == 200
-        while page.status == 503 and time.time() < end + 20:       # nobody opens it
+        while page.status == 503 and time.time() < end + 120:      # nobody opens it
             time.sleep(1)
             page = lab.get(details(image))
         assert page.cache == "HIT" and time.time() >= end

@@ -24,9 +24,10 @@ compute.delete_server(server)
 compute.wait_for_delete(server)
 """
 LOAD = """
-while [ ! -e /tmp/load-ends ]; do
+until [ -e /tmp/load-ends ] && [ "$answered" ]; do
     for path in '/webclient/userdata/?load='$RANDOM /webgateway/render_thumbnail/{image}/; do
         curl -ksS -m 120 -o /dev/null -w '%{{http_code}}\\n' "https://{public}$path" || echo curl:$?
+        answered=yes
         sleep 0.1
     done
 done"""

@@ -31,7 +31,7 @@ RUN = """
 const [url, kernel, code, done] = arguments;
 const socket = new WebSocket(url.replace(/^http/, 'ws') + 'api/kernels/' + kernel + '/channels');
 const id = crypto.randomUUID();
-let printed = '', ended = 'closed';
+let printed = '', ended = 'closed', replied = false, idle = false;
 socket.onopen = () => socket.send(JSON.stringify({
     channel: 'shell', parent_header: {}, metadata: {},
     header: {msg_id: id, msg_type: 'execute_request', session: id, username: '', version: '5.3', date: new Date()},
@@ -43,7 +43,9 @@ socket.onmessage = event => {
     if (message.msg_type === 'error') ended = message.content.ename + ': ' + message.content.evalue;
     if (message.msg_type === 'execute_reply' && message.content.status === 'ok') ended = 'ok';
     // the answer comes by another channel than what was printed, so either can be the last
-    if (message.content.execution_state === 'idle') setTimeout(() => socket.close(), 300);
+    replied ||= message.msg_type === 'execute_reply';
+    idle ||= message.content.execution_state === 'idle';
+    if (replied && idle) socket.close();
 };
 socket.onclose = () => done([ended, printed]);
 """
@@ -101,7 +103,7 @@ class User:
             self.driver.find_element(By.ID, "password_input").send_keys(self.password)
             self.driver.find_element(By.ID, "login_submit").click()
 
-    def wait_for_lab(self, seconds: float = 120):
+    def wait_for_lab(self, seconds: float = 300):
         """Until JupyterLab shows its launcher."""
         with at_the_seat():
             WebDriverWait(self.driver, seconds, 0.5).until(
@@ -113,7 +115,7 @@ class User:
     def files(self) -> list[str]:
         """What the file browser lists, once it has something."""
         with at_the_seat():
-            shown = WebDriverWait(self.driver, 30).until(
+            shown = WebDriverWait(self.driver, 300).until(
                 lambda driver: [each.text for each in driver.find_elements(By.CSS_SELECTOR, ".jp-DirListing-itemText")]
             )
         return shown
@@ -123,7 +125,7 @@ class User:
         with at_the_seat():
             return {each["name"]: each for each in self.driver.get_cookies()}
 
-    def run(self, code: str, seconds: float = 90) -> str:
+    def run(self, code: str, seconds: float = 600) -> str:
         """Run a cell in this user's kernel, over its websocket, and return what it printed."""
         with at_the_seat():
             self.driver.set_script_timeout(seconds)

@@ -57,7 +57,7 @@ REACH = """
 import concurrent.futures, json, socket
 def reach(place):
     try:
-        socket.create_connection(place, 3).close()
+        socket.create_connection(place, SECONDS).close()
     except OSError as error:
         return str(error)
     return "open"
@@ -117,9 +117,9 @@ def test_a_cell_reads_an_object_of_the_analysis_omero(ada):
 def test_heavy_queries_reach_the_analysis_database_and_not_the_public_one(lab, ada):
     ask = OMERO + "for _ in range(300): list(omero.getObjects('Image'))\nomero.close()"
     before = {server: transactions(lab, server) for server in ("idr-database", "idr-a-database")}
-    ada.run(ask, seconds=180)
+    ada.run(ask)
     # a session that pauses writes its counters after ten seconds
-    until(lambda: transactions(lab, "idr-a-database") - before["idr-a-database"] > 500, 30)
+    until(lambda: transactions(lab, "idr-a-database") - before["idr-a-database"] > 500)
     heavy = transactions(lab, "idr-a-database") - before["idr-a-database"]
     assert transactions(lab, "idr-database") - before["idr-database"] < heavy / 5
     strangers = "select count(*) from pg_stat_activity where not client_addr <<= '192.168.1.0/24'"
@@ -145,16 +145,20 @@ def reached(lab, ada) -> dict[str, str]:
     run = f"docker run --rm --detach --network jupyter --ip 172.30.0.250 {image} python -m http.server 8888"
     neighbour = lab.sh(HOST, run)
     try:
-        until(lambda: answers_at(lab, HOST, [("172.30.0.250", 8888)]) == {"172.30.0.250:8888": "open"}, 30)
-        places = [*FORBIDDEN, *NOWHERE, *ALLOWED]
-        yield json.loads(ada.run(REACH.replace("PLACES", json.dumps(places))))
+        until(lambda: answers_at(lab, HOST, [("172.30.0.250", 8888)]) == {"172.30.0.250:8888": "open"})
+        closed, open_ = reach([*FORBIDDEN, *NOWHERE], seconds=3), reach(ALLOWED)
+        yield json.loads(ada.run(closed)) | json.loads(ada.run(open_))
     finally:
         lab.sh(HOST, f"docker rm --force {neighbour}")
 
 
+def reach(places, seconds=60) -> str:
+    """A program that tells what becomes of a connection to each place, within so many seconds."""
+    return REACH.replace("PLACES", json.dumps(places)).replace("SECONDS", str(seconds))
+
+
 def answers_at(lab, server: str, places) -> dict[str, str]:
-    script = REACH.replace("PLACES", json.dumps(places))
-    return json.loads(lab.exec(server, "python3", "-", stdin=script).stdout)
+    return json.loads(lab.exec(server, "python3", "-", stdin=reach(places)).stdout)
 
 
 def test_what_is_forbidden_is_there_but_not_for_a_cell(lab, reached):
@@ -184,9 +188,11 @@ except OSError as error:
 for child in children:
     child.kill()
     child.wait()
+began = time.monotonic()
 spin = "import time\\nend = time.monotonic() + 4\\nwhile time.monotonic() < end: pass\\nprint(time.process_time())"
 spinning = [subprocess.Popen([sys.executable, "-c", spin], stdout=subprocess.PIPE, text=True) for _ in range(2)]
-print(sum(float(each.communicate()[0]) for each in spinning) < 5.5)
+used = sum(float(each.communicate()[0]) for each in spinning)
+print(used < 1.3 * (time.monotonic() - began))
 """
     assert ada.run(code).splitlines() == ["-9", "Resource temporarily unavailable True", "True"]
 
@@ -238,7 +244,7 @@ def test_a_server_that_nobody_uses_ends(lab, ada):
     pillar = json.dumps({"jupyterhub": {"cull": {"idle_seconds": 10}}})
     try:
         lab.salt(HOST, "state.apply", "jupyterhub.running", f"pillar={pillar}")
-        until(lambda: not running(lab)["servers"], 60)
+        until(lambda: not running(lab)["servers"])
         assert not container(lab)
     finally:
         lab.salt(HOST, "state.apply", "jupyterhub.running")
@@ -251,15 +257,17 @@ def test_a_drain_tells_users_ends_their_servers_and_keeps_their_files(lab, ada, 
     assert lab.salt(HOST, "jupyterhub.drain", "1", "notice='We move to new servers.'", "test=True")[HOST]["would"]
     assert running(lab)["draining"] is None
 
-    ordered = lab.salt(HOST, "jupyterhub.drain", "0.5", "notice='We move to new servers.'")[HOST]
+    ordered = lab.salt(HOST, "jupyterhub.drain", "30", "notice='We move to new servers.'")[HOST]
     assert ordered["on"] == ["ada"]
     assert running(lab)["draining"] == {"until": ordered["until"], "notice": "We move to new servers."}
     # whoever is on reads it in their file browser, whoever comes in the hub's pages
-    until(lambda: any("read me" in name for name in ada.files()), 30)
+    until(lambda: any("read me" in name for name in ada.files()))
     assert "We move to new servers." in ada.run("import glob; print(open(glob.glob('*read me*')[0]).read())")
     ada.shot(tmp_path / "notice.png")
+    # it has been read, so it may be over sooner
+    ordered = lab.salt(HOST, "jupyterhub.drain", "0.2", "notice='We move to new servers.'")[HOST]
     lab.sh(HOST, "systemctl restart docker-jupyterhub")    # the drain goes on
-    until(lambda: not container(lab), 90)
+    until(lambda: not container(lab))
     assert time.time() > time.mktime(time.strptime(ordered["until"], "%Y-%m-%dT%H:%M:%SZ")) - time.timezone
     refused = ada.page("/hub/spawn")
     assert "We move to new servers." in refused and "Files in your home directory are kept" in refused

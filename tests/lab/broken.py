@@ -30,7 +30,7 @@ BROKEN = {
     ),
     "JupyterHub is stopped": (
         "newidr-a-dockermanager", "systemctl stop docker-jupyterhub",
-        f"systemctl start docker-jupyterhub; timeout 90 sh -c 'until {HUB_ANSWERS}; do sleep 0.5; done'",
+        f"systemctl start docker-jupyterhub; timeout 300 sh -c 'until {HUB_ANSWERS}; do sleep 0.5; done'",
         r"newidr-a-dockermanager: JupyterHub doesn't answer: ",
     ),
     "pixels are away": (

@@ -73,7 +73,7 @@ def steps(lab):
 def script(lab, text, **given):
     """Run Python with the SDK at the seat, with some names given; returns what it calls `said`."""
     names = "\n".join(f"{name} = {value!r}" for name, value in given.items())
-    done = lab.outside(".venv/bin/python", "-", stdin=SCRIPT.format(given=names, text=text), seconds=300)
+    done = lab.outside(".venv/bin/python", "-", stdin=SCRIPT.format(given=names, text=text), seconds=1800)
     return json.loads(done.stdout)
 
 

@@ -54,9 +54,9 @@ def visited(lab):
     lab.outside("rm", "-f", there, leave)
     became = {}
     with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(lab.outside, *words, stdin=Path(visitors.__file__).read_text(), seconds=900)
+        coming = pool.submit(lab.outside, *words, stdin=Path(visitors.__file__).read_text(), seconds=3000)
         try:
-            until(lambda: coming.done() or lab.outside("test", "-e", there, check=False).returncode == 0, 180)
+            until(lambda: coming.done() or lab.outside("test", "-e", there, check=False).returncode == 0, 600)
             if coming.done():
                 coming.result()  # why they didn't stay
             yield became
@@ -189,9 +189,11 @@ def test_the_public_is_given_the_new_one_under_load(lab, newidr):
 
 def test_the_way_back_goes_on_without_its_terminal_and_killed_it_is_ended_by_the_command_that_status_says(lab, newidr):
     back = "release.rollback newidr bake=120 apply=True"
-    typed = threading.Thread(target=lab.outside, args=(".venv/bin/salt-run", *back.split()), kwargs={"check": False})
+    typed = threading.Thread(
+        target=lab.outside, args=(".venv/bin/salt-run", *back.split()), kwargs={"check": False, "seconds": 1800}
+    )
     typed.start()
-    until(lambda: where(lab)["idr"] == PUBLIC, 120)
+    until(lambda: where(lab)["idr"] == PUBLIC, 900)
     assert lab.kill(f"{back} MainProcess$")  # as Salt calls itself
     typed.join()
     code, stands = release(lab, "status")
@@ -213,7 +215,7 @@ def test_a_new_one_that_dies_while_it_is_watched_gives_the_public_back(lab, newi
     go = ("switch", "newidr", PRODUCTION, "bake=120", "apply=True")
     typed = threading.Thread(target=lambda: answers.append(release(lab, *go)))
     typed.start()
-    until(lambda: where(lab)["newidr"] == PUBLIC, 180)
+    until(lambda: where(lab)["newidr"] == PUBLIC, 900)
     lab.sh("newidr-proxy", "systemctl stop nginx")
     typed.join()
     lab.sh("newidr-proxy", "systemctl start nginx")

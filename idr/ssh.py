@@ -20,8 +20,8 @@ from idr import on_server, with_salt
 from idr.errors import IdrError
 
 SALTS_PYTHON = "/opt/salt/bin/python"
-CONNECT = 10  # seconds until a server that doesn't answer is unreachable
-FIRST_ANSWER = 180  # seconds until a server that has just been made has to be reached by SSH
+CONNECT = 30  # seconds until a server that doesn't answer is unreachable; a busy one may take some to log somebody in
+FIRST_ANSWER = 300  # seconds until a server that has just been made has to be reached by SSH
 PAUSE = 2  # seconds between two attempts
 
 # The source goes ahead on stdin, so that neither it nor what it's asked is ever an argument.
@@ -42,6 +42,10 @@ class Unreachable(IdrError):
 
 class Silent(Unreachable):
     """Nothing on the way to a server said why it isn't reached; it may be one that is just starting."""
+
+
+class Late(IdrError):
+    """What was asked of a server isn't done in its time."""
 
 
 class NoPython(IdrError):
@@ -100,7 +104,7 @@ class Ssh:
             try:
                 self._run(server, "true", b"", None, 3 * CONNECT, "a first answer")
                 return
-            except Silent as error:
+            except (Silent, Late) as error:  # it may listen before it lets somebody in
                 if time.monotonic() - since > FIRST_ANSWER:
                     raise
                 if not told:
@@ -159,7 +163,7 @@ class Ssh:
                 pass  # it ended early; why is on its stderr
             out, err = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
-            raise IdrError(f"{server.id}: {what} wasn't done after {seconds} s") from None
+            raise Late(f"{server.id}: {what} wasn't done after {seconds} s") from None
         finally:
             process.kill()
         if process.returncode:

@@ -98,6 +98,23 @@ def test_one_that_answers_and_lets_nobody_in_is_not_waited_for(ssh_says, what):
         made.wait_for(IDR.servers["idr-omero"], pytest.fail)
 
 
+def test_one_that_lets_in_but_is_not_done_in_time_is_waited_for_too(ssh_says, no_pause, monkeypatch, tmp_path):
+    told = []
+
+    def tell(line):
+        told.append(line)
+        ssh_says(0, "")
+
+    ssh_says(0, "")
+    (tmp_path / "ssh").write_text("#!/bin/sh\nexec sleep 60\n")
+    monkeypatch.setattr(ssh, "CONNECT", 0.2)
+    with connections(IDR) as made:
+        made.wait_for(IDR.servers["idr-omero"], tell)
+
+    [line] = told
+    assert line.startswith("waited for: idr-omero: a first answer wasn't done after ")
+
+
 def test_one_that_never_comes_is_given_up(ssh_says, no_pause, monkeypatch):
     monkeypatch.setattr(ssh, "FIRST_ANSWER", 0.1)
     ssh_says(*SAID["silent"])

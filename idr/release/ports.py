@@ -11,6 +11,7 @@ INNER = {
     9000: "the cache's refresh", 9001: "the cache's back end", 9100: "an exporter", 9187: "an exporter",
 }  # fmt: skip
 SECONDS = 3  # until one that doesn't answer counts as closed
+PATIENCE = 20  # the same of one that has to be open
 
 
 def connectable(address, ports):
@@ -18,7 +19,7 @@ def connectable(address, ports):
 
     def takes(port):
         try:
-            socket.create_connection((address, port), SECONDS).close()
+            socket.create_connection((address, port), PATIENCE if port in PUBLIC else SECONDS).close()
         except OSError:
             return False
         return True

@@ -14,7 +14,7 @@ from idr.ssh import NoPython, Ssh, connections
 from idr.topology import Environment
 
 ROUNDS = 4  # what one round makes (a key, a version of Salt) the next one uses
-ANSWER = 120  # seconds until every minion has to answer
+ANSWER = 300  # seconds until every minion has to answer
 NO_PYTHON = {"python": False, "os": enrolment.SYSTEMS[0], "ran_states": False} | dict.fromkeys(
     ("salt", "key", "knows_master", "master_key", "release", "deploy", "credential")
 )
@@ -232,7 +232,7 @@ def _wait_for_answers(ssh, environment, tell):
     until = time.monotonic() + ANSWER
     silent = ids
     while silent and time.monotonic() < until:
-        silent = sorted(set(ids) - set(ssh.ask_salt(environment.proxy, "answering", {"minions": ids}, seconds=60)))
+        silent = sorted(set(ids) - set(ssh.ask_salt(environment.proxy, "answering", {"minions": ids}, seconds=180)))
     if silent:
         raise Refused(
             [

@@ -24,7 +24,7 @@ from idr.cloud.connection import ERRORS, told
 from idr.cloud.making import sent
 from idr.errors import IdrError, Refused
 
-ANSWER = 10  # seconds, and again, for a minion that does nothing; one that is at work is waited for
+ANSWER = 20  # seconds, and again, for a minion that does nothing; one that is at work is waited for
 LONGEST = 60  # seconds of a freeze, as data_volume.freeze takes them
 
 

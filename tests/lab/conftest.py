@@ -101,7 +101,8 @@ class Lab:
         as_list = ["-L"] if "," in target else []
         # never --static: with it Salt 3008.3 gives up on a job of more than half a minute, which then goes on unseen
         said = self.exec(
-            "idr-proxy", "salt", "--out=json", *as_list, target, function, *args, check=False, seconds=seconds
+            "idr-proxy", "salt", "--out=json", "--timeout=60", *as_list, target, function, *args, check=False,
+            seconds=seconds,
         ).stdout
         answers, place = {}, said.find("{")
         while place >= 0:

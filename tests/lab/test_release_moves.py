@@ -64,13 +64,13 @@ from idr.cloud import connection, lock
 from idr.errors import IdrError, Refused
 from idr.release import kinds, moves, record, seen, status, switching
 moves.PAUSES = (0.1,) * 5
-limits = switching.Limits(100, 0)
+limits, switching.PATIENCE = switching.Limits(1000, 0), 600  # on a busy machine it's the faults that take long
 ours = connection.connect("idr")
 def means_by(one):
     nothing = lambda *_: None
     return switching.Means(lambda: one, lambda *_: [], lambda ip: True, nothing, nothing, nothing, tag="idr-of-moves")
 def now():
-    return moves.again(lambda: seen.look(ours, "idr-of-moves"), time.monotonic() + 60, "looking")
+    return moves.again(lambda: seen.look(ours, "idr-of-moves"), time.monotonic() + 600, "looking")
 def move_of(kind):
     if kind == "switch":
         return kinds.of_switch(now(), "movb", now().public.ip, "of@moves")

@@ -24,7 +24,7 @@ network = net.find_network("idr-a")
 port = net.create_port(name="tryout", network_id=network.id, security_group_ids=[group.id])
 server = compute.create_server(name="tryout", image_id=compute.find_image("Debian 12").id,
     flavor_id=compute.find_flavor("m1.medium").id, key_name="idr-deployment", networks=[{"port": port.id}])
-compute.wait_for_server(server)
+compute.wait_for_server(server, wait=600)
 volume = disk.create_volume(name="tryout", size=2)
 disk.wait_for_status(volume, "available")
 said = {"server": server.id, "volume": volume.id, "group": group.id, "address": port.fixed_ips[0]["ip_address"]}
@@ -145,16 +145,21 @@ def test_servers_outlive_nova(lab, tryout):
     assert since(lab) == boot
 
 
+def have(lab, deed, status, **words):
+    """Have something done with the server, and wait until it's said to be so."""
+    script(lab, f"{deed}\ncompute.wait_for_server(compute.get_server(server), {status!r}, wait=600)", **words)
+
+
 def test_a_server_stops_starts_and_reboots_with_its_volume(lab, tryout):
     words = {name: tryout[name] for name in ("server", "volume")}
     script(lab, ATTACH, **words)
-    script(lab, "compute.stop_server(server); compute.wait_for_server(compute.get_server(server), 'SHUTOFF')", **words)
+    have(lab, "compute.stop_server(server)", "SHUTOFF", **words)
     assert lab.exec("tryout", "true", check=False).returncode != 0
-    script(lab, "compute.start_server(server); compute.wait_for_server(compute.get_server(server))", **words)
+    have(lab, "compute.start_server(server)", "ACTIVE", **words)
     until(lambda: lab.exec("tryout", "true", check=False).returncode == 0)
     assert is_there(lab, tryout["volume"])
     boot = since(lab)
-    script(lab, "compute.reboot_server(server, 'SOFT'); compute.wait_for_server(compute.get_server(server))", **words)
+    have(lab, "compute.reboot_server(server, 'SOFT')", "ACTIVE", **words)
     until(lambda: lab.exec("tryout", "true", check=False).returncode == 0)
     assert since(lab) != boot and is_there(lab, tryout["volume"])
     script(lab, DETACH, **words)

@@ -244,7 +244,7 @@ def _as_omero(command, limit, stdout=subprocess.PIPE, **more):
     owner = os.stat(os.path.realpath(environment["OMERODIR"]))
     try:
         return subprocess.run(
-            command, env={**environment, "PGCONNECT_TIMEOUT": "5", "LANG": "C.UTF-8", **more}, user=owner.st_uid,
+            command, env={**environment, "PGCONNECT_TIMEOUT": "20", "LANG": "C.UTF-8", **more}, user=owner.st_uid,
             group=owner.st_gid, extra_groups=[], cwd="/", stdin=subprocess.DEVNULL, stdout=stdout,
             stderr=subprocess.PIPE, text=True, timeout=limit, check=False,
         )  # fmt: skip

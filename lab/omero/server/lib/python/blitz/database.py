@@ -6,8 +6,8 @@ import threading
 import psycopg2
 
 # A database that went without a word is given up after these, in seconds and milliseconds
-PATIENCE = {"connect_timeout": 5, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3,
-            "tcp_user_timeout": 10_000}
+PATIENCE = {"connect_timeout": 30, "keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 9,
+            "tcp_user_timeout": 60_000}
 
 
 class Database:

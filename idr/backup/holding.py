@@ -12,6 +12,7 @@ from idr.errors import IdrError
 
 THAW = 1.0  # seconds before its watchdog's time is over that a volume is thawed
 ANSWER = 5  # seconds, and again, for a minion that does nothing; one that is at work is waited for
+PART = 4  # of a long freeze, this part if that is more: who may be held still for longer is slower, too
 TRIES = 2  # of a thaw that isn't answered
 
 
@@ -33,6 +34,7 @@ class Hold:
         seconds:  until each is thawed by itself
         """
         self.ask, self.uses, self.seconds = ask, uses, seconds
+        self.patience = max(ANSWER, seconds // PART)
         self._until = time.monotonic()
         self._refused, self._frozen = {}, set()
 
@@ -81,7 +83,7 @@ class Hold:
         if not servers:
             return {}
         try:
-            return self.ask(servers, function, arguments, ANSWER)
+            return self.ask(servers, function, arguments, self.patience)
         except IdrError:
             return {}
 

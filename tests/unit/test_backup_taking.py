@@ -92,10 +92,11 @@ class Servers:
 
     def __init__(self):
         self.frozen, self.calls, self.says, self.effect = {}, [], {}, {}
-        self.raises = {}
+        self.raises, self.waits = {}, {}
 
     def ask(self, servers, function, arguments, timeout):
         self.calls.append((function, tuple(servers)))
+        self.waits[function] = timeout
         if function in self.raises:
             raise self.raises[function]
         found = {server: self._answer(server, function, arguments) for server in servers}
@@ -351,6 +352,13 @@ def test_a_freeze_whose_answer_is_lost_is_thawed_and_not_trusted(world):
 
     assert consistency(taken) == {"omero-data": QUIESCED, "database-db": CRASH}
     assert world.is_let_go and "didn't say since when it was frozen" in taken.notes[0]
+
+
+@pytest.mark.parametrize(("frozen", "seconds"), [(1, 5), (20, 5), (60, 15)])
+def test_who_may_be_frozen_for_longer_has_longer_to_answer(world, frozen, seconds):
+    world.take(frozen=frozen)
+
+    assert [world.servers.waits[f"data_volume.{it}"] for it in ("freeze", "thaw")] == [seconds] * 2
 
 
 def test_a_freeze_that_ended_early_is_not_one(world):

@@ -13,7 +13,7 @@ import pytest
 
 from lab.cloud import faults, settings
 
-from .conftest import Lab, until
+from .conftest import SCHEDULED, Lab, until
 from .environments import inventory, script
 from .environments import run as run_environment
 from .faulty import FAULTS, KILLS, killed_once
@@ -26,7 +26,6 @@ pytestmark = pytest.mark.lab
 FILES = "/data/backup-test"
 ACKNOWLEDGED = "/root/acknowledged"
 SETS = int(os.environ.get("IDR_BACKUP_SETS", 5))  # taken under load one after another; `make torture` takes fifty
-SCHEDULED = "idr-backup-scheduled"
 # A file first, then the row that names it, then, once the row is committed, a note of it where no snapshot is taken.
 WRITE = f"""
 set -e
@@ -364,6 +363,7 @@ def test_prune_does_what_its_plan_says_and_keeps_what_is_pinned(lab, writers):
 
 def scheduled(lab):
     """What the master's schedule begins each hour: the answer at the end of its report."""
+    lab.exec("idr-proxy", "systemctl", "stop", SCHEDULED, check=False)
     lab.exec("idr-proxy", "salt-run", "backup.scheduled", "idr")
     until(lambda: lab.sh("idr-proxy", f"systemctl is-active {SCHEDULED} || true") != "active")
     [report] = lab.sh("idr-proxy", "ls -t /var/log/idr/backup | head -1").split()

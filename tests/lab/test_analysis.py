@@ -269,8 +269,8 @@ def test_a_drain_tells_users_ends_their_servers_and_keeps_their_files(lab, ada, 
     lab.sh(HOST, "systemctl restart docker-jupyterhub")    # the drain goes on
     until(lambda: not container(lab))
     assert time.time() > time.mktime(time.strptime(ordered["until"], "%Y-%m-%dT%H:%M:%SZ")) - time.timezone
-    refused = ada.page("/hub/spawn")
-    assert "We move to new servers." in refused and "Files in your home directory are kept" in refused
+    until(lambda: "We move to new servers." in ada.page("/hub/spawn"))  # once the hub is there again
+    assert "Files in your home directory are kept" in ada.page("/hub/spawn")
     ada.shot(tmp_path / "refused.png")
     assert not container(lab)
 
@@ -278,7 +278,7 @@ def test_a_drain_tells_users_ends_their_servers_and_keeps_their_files(lab, ada, 
     ada.page("/hub/spawn")
     ada.wait_for_lab()
     assert ada.run("print(open('results.csv').read())") == "1,2\n"
-    assert not any("read me" in name for name in ada.files())
+    until(lambda: not any("read me" in name for name in ada.files()))
 
 
 def test_a_drain_without_notice_is_over_when_the_call_returns(lab, ada):

@@ -7,6 +7,7 @@ import ctypes
 import os
 
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
@@ -115,7 +116,8 @@ class User:
     def files(self) -> list[str]:
         """What the file browser lists, once it has something."""
         with at_the_seat():
-            shown = WebDriverWait(self.driver, 300).until(
+            # the list may be made anew between two looks
+            shown = WebDriverWait(self.driver, 300, ignored_exceptions=[StaleElementReferenceException]).until(
                 lambda driver: [each.text for each in driver.find_elements(By.CSS_SELECTOR, ".jp-DirListing-itemText")]
             )
         return shown

@@ -294,7 +294,7 @@ def test_faults_of_the_cloud_are_got_over(lab, writers, answers):
 
 
 def test_a_required_snapshot_that_fails_fails_the_set_and_status_tells(lab, writers):
-    backup(lab, "create", "idr", "apply=True")
+    backup(lab, "create", "idr", "apply=True", "frozen=60")
     assert backup(lab, "status", "idr")["state"] == "ok"
     faults.rules({"service": "cinder", "method": "POST", "path": "/snapshots$", "answer": 413})
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .conftest import SERVERS
+from .conftest import SERVERS, until
 
 pytestmark = pytest.mark.lab
 
@@ -63,6 +63,13 @@ def data(lab) -> dict[str, tuple[str, str, str]]:
     }
 
 
+def is_refused_as_remade(lab):
+    """Whether an enrolment, which can't be had, is told how servers are that were made anew."""
+    refused = lab.operator("salt-run", "environment.enrol", "idr", "apply=True", check=False)
+    assert refused.returncode != 0
+    return "replace=" in refused.stdout + refused.stderr
+
+
 def test_servers_made_anew_take_the_existing_data_as_it_is(lab, image):
     """The document: it is sufficient to restore these directories into a clean server before running the deployment."""
     for service in ("omero-web", "omero-server"):
@@ -77,8 +84,7 @@ def test_servers_made_anew_take_the_existing_data_as_it_is(lab, image):
         # other passwords than the data was made with, as for the data of another installation
         lab.sh("idr-proxy", f"cd /etc/idr/pillar/secrets/{side}; rm database.sls omero.sls")
 
-    refused = lab.operator("salt-run", "environment.enrol", "idr", "apply=True", check=False)
-    assert refused.returncode != 0 and "replace=" in refused.stdout + refused.stderr
+    until(lambda: is_refused_as_remade(lab))  # once they have started
     anew = ",".join(f"{side}-{role}" for side in ANEW for role in ("omero", "database"))
     lab.operator("salt-run", "environment.enrol", "idr", "apply=True", f"replace={anew}")
     lab.operator("salt-run", "environment.update", "idr", "apply=True", seconds=1200)

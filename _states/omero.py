@@ -214,7 +214,7 @@ def _environment(database):
         "PGDATABASE": database["name"],
         "PGUSER": database["user"],
         "PGPASSFILE": database["passfile"],
-        "PGCONNECT_TIMEOUT": "5",
+        "PGCONNECT_TIMEOUT": "20",
     }
 
 

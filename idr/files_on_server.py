@@ -26,7 +26,7 @@ RESERVE = 100  # of a volume, this part stays free
 INODE = 512  # bytes that each file takes beside its content
 PATIENCE = 5  # seconds that a question about progress waits for the end
 SEEN = 60  # seconds until a volume that was attached has to be seen
-FREE = 10  # seconds until one that isn't mounted any more has to be let go of
+FREE = 60  # seconds until one that isn't mounted any more has to be let go of
 
 
 # ---- over SSH

@@ -1,5 +1,7 @@
 """nginx_cache.refresh against the real nginx: what it proves, when it brakes, and how it goes on after a kill."""
 
+import importlib.util
+
 import pytest
 
 from tests.functional.proxy_host import PUBLIC, wait_until
@@ -71,6 +73,21 @@ def test_refresh_during_maintenance_stores_but_is_not_proved(proxy):
     assert (result["refreshed"], result["verified"]) == (1, 0)
     assert result["failed"]["/mapr/1/"] == "stored, but visitors get 503 uncached, or another body"
     assert proxy.get("/mapr/1/").cache == "HIT"
+
+
+@pytest.mark.parametrize("is_in_time", [True, False])
+def test_an_entry_that_nginx_is_slow_to_put_in_its_place_is_looked_at_again(repo, monkeypatch, is_in_time):
+    spec = importlib.util.spec_from_file_location("nginx_cache_refresh", repo / "_modules/nginx_cache_refresh.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    old, new = ({"status": 200, "cache": "HIT", "body": body} for body in ("old", "new"))
+    answers = iter([{**new, "cache": "BYPASS"}, old, *([old, new] if is_in_time else [])])
+    monkeypatch.setattr(module, "_get", lambda *_: next(answers))
+    monkeypatch.setattr(module, "IN_PLACE", 120 if is_in_time else -1)
+
+    why = module._refresh("/mapr/1/", PUBLIC, 60)["why"]
+
+    assert why == (None if is_in_time else "stored, but visitors get 200 HIT, or another body")
 
 
 def test_refresh_in_test_mode_asks_nobody(proxy):

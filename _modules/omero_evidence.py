@@ -21,7 +21,7 @@ LOGS = "/opt/omero/{side}/OMERO.{side}/var/log"
 # Servers of the grid that run on Java, by where their configuration is: SIGQUIT makes them print their threads
 DUMPERS = re.compile(r"/servers/(?:Blitz|Indexer|PixelData)-\d+/config/config")
 OUTPUTS = ("master.out", "master.err")  # where the grid writes what its servers print
-PATIENCE = 5  # seconds until the threads are there
+PATIENCE = 30  # seconds until the threads have to be there
 
 
 def __virtual__():

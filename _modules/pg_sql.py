@@ -143,7 +143,7 @@ def as_postgres(command, stdin="", limit=60, **environment):
             capture_output=True,
             text=True,
             timeout=limit,
-            env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "PGCONNECT_TIMEOUT": "10", **added},
+            env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "PGCONNECT_TIMEOUT": "20", **added},
             cwd="/",
             user="postgres",
             group="postgres",

@@ -164,7 +164,7 @@ def _restart(unit):
         raise CommandExecutionError(f"systemctl restart {unit}: {done['stderr'] or done['stdout']}")
 
 
-def _reload(before, major, limit=10):
+def _reload(before, major, limit=60):
     __salt__["pg_sql.query"]("SELECT pg_reload_conf()", major=major)
     until = time.monotonic() + limit
     while _in_force(major)["loaded"] <= before:

@@ -62,6 +62,9 @@ def database(cluster, request):
     made = {**cluster, "name": name}
     sql({**cluster, "name": "postgres"}, f'create database "{name}"')
     yield made
+    # first, since `with (force)` waits no longer than five seconds for those that it ends
+    others = f"from pg_stat_activity where datname = '{name}'"
+    sql({**cluster, "name": "postgres"}, f"select pg_terminate_backend(pid, 120000) {others}")
     sql({**cluster, "name": "postgres"}, f'drop database "{name}" with (force)')
 
 

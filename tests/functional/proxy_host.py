@@ -79,13 +79,15 @@ class Asked:
     method: str
     target: str
     headers: dict[str, str]
+    beside: int     # how many it was answering then, this one among them
 
 
 @dataclass
 class Behaviour:
     """
     How OMERO.web answers: `version` is in every body, so that stale and fresh differ, but of paths that begin with one
-    of `bodies`.
+    of `bodies`. The first `errors` requests are answered 503, and what is asked after `held_after` requests gets no
+    answer until it is let go.
     """
 
     version: int = 1
@@ -93,6 +95,24 @@ class Behaviour:
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     delay: float = 0
+    errors: int = 0
+    held_after: int | None = None
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128        # or the kernel has nginx wait for a second where this process is slow to accept
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.counting, self.busy, self.let_go = threading.Lock(), 0, threading.Event()
+
+    def behave(self, behaviour):
+        """From now on, and nothing was asked before; what is held still goes on then."""
+        with self.counting:
+            self.let_go.set()
+            self.let_go = threading.Event()
+            self.behaviour, self.asked, self.busiest = behaviour, [], 0
 
 
 class _Backend(http.server.BaseHTTPRequestHandler):
@@ -105,7 +125,18 @@ class _Backend(http.server.BaseHTTPRequestHandler):
             return
         # http.server folds a leading `//` of the path: the first line is what really came
         target = self.requestline.split()[1]
-        self.server.asked.append(Asked(self.command, target, {k.lower(): v for k, v in self.headers.items()}))
+        headers = {k.lower(): v for k, v in self.headers.items()}
+        with self.server.counting:
+            self.server.busy += 1
+            self.server.busiest = max(self.server.busiest, self.server.busy)
+            self.server.asked.append(Asked(self.command, target, headers, self.server.busy))
+            number, let_go = len(self.server.asked), self.server.let_go
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        time.sleep(behaviour.delay)
+        if behaviour.held_after is not None and number > behaviour.held_after:
+            let_go.wait()
+        with self.server.counting:
+            self.server.busy -= 1       # before the answer, which may be followed by the next request at once
         if self.headers.get("Upgrade") == "websocket":
             self.send_response(101)
             self.send_header("Upgrade", "websocket")
@@ -113,17 +144,10 @@ class _Backend(http.server.BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(self.rfile.read(4)[::-1])
             return
-        with self.server.counting:
-            self.server.busy += 1
-            self.server.busiest = max(self.server.busiest, self.server.busy)
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        time.sleep(behaviour.delay)
-        with self.server.counting:
-            self.server.busy -= 1
         who = self.headers.get("Cookie") or self.headers.get("Authorization") or "the public"
         body = f"version {behaviour.version} of {target} for {who} at {self.headers['Host']}".encode()
         body = next((its for path, its in behaviour.bodies.items() if target.startswith(path)), body)
-        self.send_response(behaviour.status)
+        self.send_response(503 if number <= behaviour.errors else behaviour.status)
         if "gzip" in self.headers.get("Accept-Encoding", ""):
             body = gzip.compress(body)
             self.send_header("Content-Encoding", "gzip")
@@ -277,8 +301,9 @@ class _Inside:
         return {pid for pid in children if "nginx: worker" in Path(f"/proc/{pid}/cmdline").read_text()}
 
     def _await_other_workers(self, before):
-        for _ in range(300):
-            with contextlib.suppress(OSError):
+        until = time.monotonic() + 120
+        while time.monotonic() < until:
+            with contextlib.suppress(OSError, ValueError):      # a pid file that is just being written is empty
                 workers = self._workers()
                 if workers and not workers & before:
                     self.get("/about/")
@@ -297,19 +322,21 @@ class _Inside:
         """OMERO.web, a second one and Jupyter are up, have forgotten what they were asked, and answer like this."""
         for address, port in ((OMERO, 8080), (INSIDE, 8080), (JUPYTER, 8000)):
             if (address, port) not in self._backends:
-                server = http.server.ThreadingHTTPServer((address, port), _Backend)
-                server.daemon_threads = True
-                server.counting, server.busy = threading.Lock(), 0
+                server = _Server((address, port), _Backend)
+                server.behave(None)
                 threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
                 self._backends[address, port] = server
-            self._backends[address, port].behaviour = Behaviour(**behaviour)
-            self._backends[address, port].asked = []
-            self._backends[address, port].busiest = 0
+            self._backends[address, port].behave(Behaviour(**behaviour))
+
+    def let_go(self):
+        """What is held is answered, as it would have been when it was asked; nothing more is held."""
+        for server in self._backends.values():
+            server.let_go.set()
 
     def dead(self, address=OMERO):
         """OMERO.web refuses connections, and answers nothing on those that are open."""
         server = self._backends.pop((address, 8080))
-        server.behaviour = None
+        server.behave(None)
         server.shutdown()
         server.server_close()
 
@@ -323,7 +350,7 @@ class _Inside:
 
     def get(self, target, port=80, source=OUTSIDE, to=PROXY, method="GET", headers=None, body=None):
         """One request to the proxy."""
-        options = {"timeout": 30, "source_address": (source, 0)}
+        options = {"timeout": 120, "source_address": (source, 0)}
         if port == 443:
             context = ssl.create_default_context()
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -369,19 +396,22 @@ class _Inside:
         visitors = [threading.Thread(target=visit, args=(number * 7,)) for number in range(4)]
         for visitor in visitors:
             visitor.start()
-        time.sleep(0.5)
-        returned = self.salt(function, *args, **kwargs)
-        time.sleep(0.5)
-        done.set()
-        for visitor in visitors:
-            visitor.join()
+        try:
+            wait_until(lambda: sum(answers.values()) > 100)
+            returned = self.salt(function, *args, **kwargs)
+            before = sum(answers.values())
+            wait_until(lambda: sum(answers.values()) > before + 100)
+        finally:
+            done.set()
+            for visitor in visitors:
+                visitor.join()
         return answers, returned
 
     def websocket(self, target, message):
         """What a websocket's other end makes of four bytes."""
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        with context.wrap_socket(socket.create_connection((PROXY, 443), 10, (OUTSIDE, 0))) as connection:
+        with context.wrap_socket(socket.create_connection((PROXY, 443), 120, (OUTSIDE, 0))) as connection:
             connection.sendall(
                 f"GET {target} HTTP/1.1\r\nHost: {PUBLIC}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n".encode()
             )
@@ -406,6 +436,14 @@ def _changes(event, arguments, below):
         return False
     start = os.readlink(f"/proc/self/fd/{arguments[-1]}") if event != "open" and arguments[-1] >= 0 else "/"
     return any(isinstance(path, str) and os.path.join(start, path).startswith(below) for path in paths)
+
+
+def wait_until(it_is_so):
+    """Wait for a fact, however busy this machine is."""
+    until = time.monotonic() + 120
+    while not it_is_so():
+        assert time.monotonic() < until, "it isn't so after two minutes"
+        time.sleep(0.02)
 
 
 def failed(states):

@@ -81,7 +81,7 @@ class Place:
         return sorted(path for path in (self.folder / "repository/data").rglob("*") if path.is_file())
 
     def locks(self):
-        return list((self.folder / "repository/locks").iterdir())
+        return [it for it in (self.folder / "repository/locks").iterdir() if "-tmp-" not in it.name]
 
 
 @pytest.fixture
@@ -351,7 +351,7 @@ def another(place):
     environment = {**os.environ, "RESTIC_REPOSITORY": str(place.folder / "repository"), "RESTIC_PASSWORD": PASSWORD}
     words = ["restic", "--no-cache", "backup", "--stdin", "--quiet"]
     running = subprocess.Popen(words, env=environment, stdin=subprocess.PIPE)
-    until = time.monotonic() + 30
+    until = time.monotonic() + 120
     while not place.locks():
         assert time.monotonic() < until
         time.sleep(0.05)
@@ -410,7 +410,7 @@ def test_a_run_that_is_at_work_keeps_its_lock_and_is_waited_for(place, another, 
     assert len(place.locks()) == 1
     assert place.snapshots()[0]["tags"] == ["idr_set=a%20set", "idr_phase=taking"]
 
-    monkeypatch.setattr(restic, "LOCKED", 60)
+    monkeypatch.setattr(restic, "LOCKED", 600)
     place.said.clear()
     lines = place.said.append
 

@@ -28,12 +28,22 @@ def end_in(proxy, seconds):
     return end
 
 
+def while_closed(proxy, seconds):
+    """The answer for the front page before a closure ends, in so many seconds or, where that's too soon, a few more."""
+    while True:
+        end = end_in(proxy, seconds)
+        answer, left = proxy.get("/"), proxy.salt("maintenance.status")["seconds_left"]
+        if time.time() < end:
+            return answer, left, end
+        seconds *= 2
+
+
 def test_the_site_closes_at_once_and_opens_at_once(proxy):
     proxy.get("/mapr/closed/")
     began = time.time()
     done = proxy.salt("maintenance.on", "The database moves to <new> disks & more.", minutes=90)
     assert (done["closed"], done["seen"], done["problem"]) == (True, 503, None)
-    assert 5390 <= done["seconds_left"] <= 5400
+    assert 5399 - (time.time() - began) <= done["seconds_left"] <= 5400
     for target in ("/", "/mapr/closed/", "/static/x.css", "/webclient/userdata/", "/aboutish"):
         for port in (80, 443):
             answer = proxy.get(target, port=port)
@@ -54,10 +64,10 @@ def test_the_site_closes_at_once_and_opens_at_once(proxy):
 
 def test_it_opens_by_itself_when_its_time_is_over(proxy):
     proxy.get("/mapr/closed/")
+    began = time.time()
     proxy.salt("maintenance.on", "Soon over.")
-    end = end_in(proxy, 2)
-    assert proxy.get("/mapr/closed/").status == 503
-    assert proxy.salt("maintenance.status")["seconds_left"] <= 2
+    answer, left, end = while_closed(proxy, 2)
+    assert answer.status == 503 and 0 <= left <= end - began
     while time.time() < end + 0.1:
         time.sleep(0.05)
     assert proxy.get("/mapr/closed/").cache == "HIT"
@@ -75,8 +85,8 @@ def test_a_closure_that_is_over_is_over_whatever_its_digits(proxy, seconds):
 @pytest.mark.parametrize("seconds", [9, 10, 99, 1000, 10**6, 10**9])
 def test_a_closure_that_is_not_over_is_not_whatever_its_digits(proxy, seconds):
     proxy.salt("maintenance.on", "Not yet.")
-    end_in(proxy, seconds)
-    assert proxy.get("/").status == 503
+    answer, _, _ = while_closed(proxy, seconds)
+    assert answer.status == 503
 
 
 def test_closing_again_gives_a_new_reason_and_end_and_leaves_nothing_of_the_old(proxy):

@@ -1,5 +1,7 @@
 """What nginx_cache finds and removes, against the real nginx, with visitors meanwhile."""
 
+import time
+
 import pytest
 import yaml
 
@@ -55,10 +57,12 @@ def test_zones_of_a_configuration_that_nginx_refuses_are_not_guessed(proxy):
 
 
 def test_stats_count_what_is_stored_and_how_visitors_were_answered(proxy):
-    proxy.run("nginx -s reopen && sleep 0.2 && : > /var/log/nginx/access.log")
+    proxy.reload()          # what workers have still in their buffers is written when they end
+    proxy.run(": > /var/log/nginx/access.log")
+    began = time.time()
     fill(proxy, ["/mapr/1/", "/mapr/2/", "/mapr/2/", "/static/1.css"])
     proxy.get("/mapr/1/", port=9000, source=INSIDE)
-    proxy.run("nginx -s reopen && sleep 0.2")          # what it has still in its buffer is written
+    proxy.reload()
 
     found = proxy.salt("nginx_cache.stats")
 
@@ -71,7 +75,7 @@ def test_stats_count_what_is_stored_and_how_visitors_were_answered(proxy):
     on_disk = sum(int(blocks) for blocks in proxy.run("find /var/cache/nginx/omeromapr -type f -printf '%b '").split())
     assert mapr["filled"] == round(512 * on_disk / (5120 * 2**20), 3)
     assert (found["purging"], found["trash"]) == (False, {"entries": 0, "bytes": 0})
-    assert 0 <= mapr["oldest"] < 60
+    assert 0 <= mapr["oldest"] <= time.time() - began + 1
     assert found["zones"]["omerorender"]["oldest"] is None
     assert found["free_bytes"] > 0
 
@@ -121,10 +125,13 @@ def test_what_an_interrupted_purge_left_goes_with_the_next(proxy):
 
 def test_a_second_purge_at_the_same_time_is_refused(proxy):
     fill(proxy, ["/mapr/1/"])
-    proxy.run("flock -n /var/cache/nginx sleep 1 >/dev/null 2>&1 & sleep 0.3")
-    assert proxy.salt("nginx_cache.purge") == "ERROR: another purge of this cache is still running"
+    held = "touch /run/held; while test -e /run/held; do sleep 0.1; done"
+    proxy.run(f"flock -n /var/cache/nginx sh -c '{held}' >/dev/null 2>&1 & until test -e /run/held; do sleep 0.1; done")
+    try:
+        assert proxy.salt("nginx_cache.purge") == "ERROR: another purge of this cache is still running"
+    finally:
+        proxy.run("rm /run/held; flock /var/cache/nginx true")
     assert len(entries(proxy)) == 1
-    proxy.run("flock /var/cache/nginx true")
 
 
 @pytest.mark.parametrize("zone", ["nosuch", "../../etc", "/etc", "omeromapr/a", ""])
@@ -314,12 +321,12 @@ def test_what_nginx_goes_on_counting_is_told_until_it_counts_anew(proxy):
 def test_nginx_counts_anew_without_a_request_that_fails(proxy):
     targets = fill(proxy, [f"/mapr/load/{number}/" for number in range(50)])
     was = int(proxy.run("cat /run/nginx.pid"))
-    answers, done = proxy.under_load(targets, "nginx_cache.recount")
+    answers, done = proxy.under_load(targets, "nginx_cache.recount", limit=120)
     assert done == {"was": was, "is": int(proxy.run("cat /run/nginx.pid"))}
     assert done["is"] != was
     assert set(answers) == {200} and answers[200] > 100, answers
     assert {proxy.get(target).cache for target in targets} == {"HIT"}
-    proxy.run(f"timeout 10 sh -c 'while test -e /proc/{was}; do sleep 0.1; done'")
+    proxy.run(f"timeout 120 sh -c 'while test -e /proc/{was}; do sleep 0.1; done'")
 
 
 def test_in_test_mode_nginx_goes_on(proxy):
@@ -330,11 +337,11 @@ def test_in_test_mode_nginx_goes_on(proxy):
 
 def test_a_recount_that_was_killed_is_finished_by_the_next(proxy):
     was = int(proxy.run("cat /run/nginx.pid"))
-    proxy.run(f"kill -USR2 {was}; timeout 10 sh -c 'until [ $(cat /run/nginx.pid) != {was} ]; do sleep 0.1; done'")
+    proxy.run(f"kill -USR2 {was}; timeout 120 sh -c 'until [ $(cat /run/nginx.pid) != {was} ]; do sleep 0.1; done'")
     now = int(proxy.run("cat /run/nginx.pid"))
     assert proxy.salt("nginx_cache.recount", test=True) == {"would": f"end {was}, which {now} replaces"}
     assert proxy.salt("nginx_cache.recount") == {"was": was, "is": now}
-    proxy.run(f"timeout 10 sh -c 'while test -e /proc/{was}; do sleep 0.1; done'")
+    proxy.run(f"timeout 120 sh -c 'while test -e /proc/{was}; do sleep 0.1; done'")
     assert proxy.get("/about/").status == 200
 
 

@@ -52,7 +52,7 @@ def systemctl(tmp_path, monkeypatch):
 @pytest.fixture
 def gunicorn():
     """A process that looks like gunicorn of OMERO.web, started by hand."""
-    command = ["/opt/omero/web/venv3/bin/gunicorn", "-c", "import time; time.sleep(60)"]
+    command = ["/opt/omero/web/venv3/bin/gunicorn", "-c", "import time; time.sleep(3600)"]
     process = subprocess.Popen(command, executable=sys.executable)
     yield process
     process.kill()
@@ -83,7 +83,7 @@ def cgroup():
         points = [line.split()[1] for line in mounts if line.split()[2] == "cgroup2"]
     if not points or not os.access(points[0], os.W_OK):
         pytest.skip("no cgroup2 that can be written to")
-    made = pathlib.Path(points[0]) / "omero-module-test.slice" / "omero-web.service"
+    made = pathlib.Path(points[0]) / f"omero-module-test-{os.getpid()}.slice" / "omero-web.service"
     made.mkdir(parents=True)
     yield made
     made.rmdir()
@@ -198,7 +198,7 @@ def grid(tmp_path, cgroup, systemctl):
     logs.mkdir(parents=True)
     (logs / "Blitz-0.log").write_bytes(b"x" * 300_000 + b"\nlast words\n")
     (logs / "master.err").write_text("from before\n")
-    deaf = "import time; print(flush=True); time.sleep(60)"
+    deaf = "import time; print(flush=True); time.sleep(3600)"
     asked = f"import faulthandler, signal; faulthandler.register(signal.SIGQUIT); {deaf}"
     made = []
     with open(logs / "master.err", "a") as err:

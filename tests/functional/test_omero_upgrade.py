@@ -170,13 +170,14 @@ def test_it_isnt_done_to_a_server_that_runs(server):
 
 
 def test_it_isnt_done_while_somebody_is_in_the_database(server, database):
+    aside = database | {"name": "postgres"}
     other = subprocess.Popen(
-        ["psql", "-X", "-w", "-c", "select pg_sleep(60)"], env={**environment(database), "PGAPPNAME": "exporter"}
+        ["psql", "-X", "-w", "-c", "select pg_sleep(3600)"], env={**environment(database), "PGAPPNAME": "exporter"}
     )
     try:
-        for _ in range(100):
-            if sql(database, "select 1 from pg_stat_activity where application_name = 'exporter'"):
-                break
+        until = time.monotonic() + 120
+        while not sql(aside, "select 1 from pg_stat_activity where application_name = 'exporter' and state = 'active'"):
+            assert time.monotonic() < until
             time.sleep(0.1)
         server.refused("is in use by exporter from its own server. Stop that first")
     finally:
@@ -231,7 +232,7 @@ def test_a_script_that_goes_wrong_leaves_the_schema_or_says_so(server, script, r
 
 
 def test_an_upgrade_killed_halfway_has_changed_nothing(server, database):
-    server.script.write_text(SCRIPT.replace("-- here", "SELECT pg_sleep(60);"))
+    server.script.write_text(SCRIPT.replace("-- here", "SELECT pg_sleep(3600);"))
     aside = database | {"name": "postgres"}  # a look from the database itself is one that uses it
     failures = []
 
@@ -249,7 +250,7 @@ def test_an_upgrade_killed_halfway_has_changed_nothing(server, database):
         time.sleep(0.1)
     psql = ["pgrep", "-f", "--", f"-f {server.script}"]
     os.kill(int(subprocess.run(psql, capture_output=True, text=True, check=True).stdout.split()[0]), signal.SIGKILL)
-    working.join(timeout=60)
+    working.join(timeout=120)
 
     sql(aside, SLEEPER.replace("select 1", "select pg_terminate_backend(pid)"))
     assert server.is_untouched()

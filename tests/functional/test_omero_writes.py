@@ -1,6 +1,7 @@
 """What was written to an OMERO since a moment: by its log in a real PostgreSQL, and by files on a disk."""
 
 import os
+import threading
 import time
 from datetime import datetime
 
@@ -123,9 +124,20 @@ def test_files_of_before_and_what_the_server_makes_for_itself_arent_told(module,
 def test_a_search_that_takes_too_long_says_that_it_isnt_all(module, tmp_path, monkeypatch):
     slow = tmp_path / "slow"
     slow.mkdir()
-    (slow / "find").write_text("#!/bin/sh\nprintf '1764040000.5 7 ada OMERO/Files/1\\0'\nexec sleep 30\n")
+    said = slow / "said"
+    found_one = f"printf '1764040000.5 7 ada OMERO/Files/1\\0'\ntouch {said}"
+    (slow / "find").write_text(f"#!/bin/sh\n{found_one}\nexec sleep 3600\n")
     (slow / "find").chmod(0o755)
     monkeypatch.setenv("PATH", f"{slow}:{os.environ['PATH']}")
+
+    class Timer(threading.Timer):
+        def run(self):  # from when it has found one, however long that takes here
+            until = time.monotonic() + 120
+            while not said.exists() and time.monotonic() < until:
+                time.sleep(0.05)
+            super().run()
+
+    monkeypatch.setattr(threading, "Timer", Timer)
 
     found = module.writes_since(SINCE, limit=1)
 

@@ -2,6 +2,7 @@
 
 import glob
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -41,9 +42,7 @@ def test_a_new_cluster(server):
     assert (shown["shared_buffers"], shown["effective_cache_size"]) == (str(64 * 128), str(192 * 128))
     assert int(shown["max_connections"]) >= 3 * 25
 
-    again = server.apply()
-    assert not changed(again)
-    assert sum(result["duration"] for result in again.values()) < 2000  # milliseconds
+    assert not changed(server.apply())
     assert not changed(server.apply(test=True))
 
 
@@ -158,6 +157,10 @@ def test_alter_system_does_not_last(server):
     assert_good(server.apply())
     sql("ALTER SYSTEM SET work_mem = '9MB'")
     sql("SELECT pg_reload_conf()")
+    until = time.monotonic() + 120
+    while sql("SHOW work_mem") != "9MB":
+        assert time.monotonic() < until
+        time.sleep(0.1)
     before = postmaster()
     results = server.apply()
     assert results["there is a cluster on /var/lib/pgsql"]["changes"][DATA]["old"] == {"own_settings": ["work_mem"]}

@@ -119,7 +119,7 @@ def test_data_of_another_installation(foreign, end):
 def test_a_lock_of_a_living_stranger_is_stale_too(foreign):
     kill(foreign)
     # on this server that number belongs to a process of postgres which has nothing to do with the cluster
-    stranger = subprocess.Popen(["sleep", "60"], user="postgres", cwd="/")
+    stranger = subprocess.Popen(["sleep", "3600"], user="postgres", cwd="/")
     try:
         lock = Path(f"{DATA}/postmaster.pid")
         lock.write_text(f"{stranger.pid}\n" + lock.read_text().split("\n", 1)[1])

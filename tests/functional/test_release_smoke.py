@@ -112,7 +112,7 @@ def test_the_live_one_that_doesnt_tell_its_number_is_no_excuse(proxy):
 
 def test_a_site_answers_until_it_is_closed(proxy):
     def answers(address=PROXY):
-        return proxy.call("idr.release.smoke", "answers", PUBLIC, address, 10)
+        return proxy.call("idr.release.smoke", "answers", PUBLIC, address, 120)
 
     proxy.dead()
     assert answers() is True  # the front page is the proxy's own

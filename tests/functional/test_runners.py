@@ -58,7 +58,7 @@ def salt_run(checkout, site):
         environment = {"HOME": str(home), "PATH": f"{path}:{os.environ['PATH']}", "LANG": "C.UTF-8"}
         return subprocess.run(
             [checkout / ".venv/bin" / words[0], *words[1:]],
-            cwd=cwd or checkout, env=environment, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL,
+            cwd=cwd or checkout, env=environment, capture_output=True, text=True, timeout=600, stdin=subprocess.DEVNULL,
         )  # fmt: skip
 
     return run

@@ -152,7 +152,7 @@ class Server:
         environment = self.environment | ({"IDR_MANAGED_BY_SYSTEMD": "1"} if managed else {})
         done = subprocess.run(
             ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", *map(str, command)],
-            env=environment, cwd=self.directory, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL,
+            env=environment, cwd=self.directory, capture_output=True, text=True, timeout=600, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         assert not check or done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
         return done
@@ -187,7 +187,7 @@ class Server:
         return json.loads(self.run(self.home / "lab/seed", *arguments).stdout)
 
     def stop(self):
-        self.run("omero", "admin", "stop", "--wait", 30, managed=True, check=False)
+        self.run("omero", "admin", "stop", "--wait", 300, managed=True, check=False)
         self.database("stop")
 
 
@@ -278,5 +278,5 @@ def test_nothing_is_kept_but_in_the_database(server):
     assert "public" in server.run("omero", "sessions", "who").stdout
     count = ["-d", "idr", "-c", "select count(*) from session where closed is null"]
     assert int(server.sql(*count)) > 0
-    server.run("omero", "admin", "restart", "--wait", 30, managed=True)
+    server.run("omero", "admin", "restart", "--wait", 300, managed=True)
     assert int(server.sql(*count)) == 0, "a session outlived the server that knew it"

@@ -193,9 +193,9 @@ def test_an_interrupted_restore_says_so_and_has_the_servers_end_what_they_are_at
 
     def do(ssh, server, deed, asked, destination, tell, stopping):
         if deed == "restore":
-            if at_work.wait(30) == 0:
+            if at_work.wait(120) == 0:
                 signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-            assert stopping.wait(30)
+            assert stopping.wait(120)
             ended.append(server.id)
             raise IdrError(f"{server.id}: interrupted")
         return {"there": False}
@@ -209,7 +209,7 @@ def test_an_interrupted_restore_says_so_and_has_the_servers_end_what_they_are_at
     finally:
         signal.signal(signal.SIGINT, handler)
 
-    until = time.monotonic() + 30
+    until = time.monotonic() + 120
     while len(ended) < len(FILLED) and time.monotonic() < until:
         time.sleep(0.01)  # a thread that the interrupt found just begun isn't waited for
     assert sorted(ended) == sorted(FILLED) and said[-1].startswith("stopping: ")

@@ -10,13 +10,14 @@ from openstack.exceptions import HttpException
 from idr.cloud import connection
 from idr.errors import IdrError
 
-LATE = "late"  # wrong credentials, told after a second
+LATE, NEVER = "late", "never"  # wrong credentials, told after a moment; no answer
 
 
 @pytest.fixture
 def service(monkeypatch):
     """
-    A service that gives the answers of a list, the last one for ever: a status, None to cut the connection, or LATE.
+    A service that gives the answers of a list, the last one for ever: a status, None to cut the connection, LATE or
+    NEVER.
     """
     monkeypatch.setattr(connection, "PAUSE", 0)
     answers, seen, over = [], [], threading.Event()
@@ -29,8 +30,8 @@ def service(monkeypatch):
             if status is None:
                 self.connection.close()
                 return
-            if status == LATE:
-                over.wait(1)
+            if status in (LATE, NEVER):
+                over.wait(None if status == NEVER else 0.2)
                 status = 401
             status, headers = status if isinstance(status, tuple) else (status, {})
             self.send_response(status)
@@ -162,16 +163,16 @@ def test_wrong_credentials_are_one_line(tmp_path, monkeypatch, service):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "line"),
+    ("seconds", "answer", "line"),
     [
-        ("0.05", "cloud idr: .*timed out"),
-        ("30", "cloud idr: the credentials in clouds.yaml are wrong"),
-        ("0", "cloud idr: api_timeout in clouds.yaml is seconds, more than 0, not 0"),
-        ("soon", "cloud idr: api_timeout in clouds.yaml is seconds, more than 0, not 'soon'"),
+        ("0.05", NEVER, "cloud idr: .*timed out"),
+        ("300", LATE, "cloud idr: the credentials in clouds.yaml are wrong"),
+        ("0", LATE, "cloud idr: api_timeout in clouds.yaml is seconds, more than 0, not 0"),
+        ("soon", LATE, "cloud idr: api_timeout in clouds.yaml is seconds, more than 0, not 'soon'"),
     ],
 )
-def test_an_answer_is_waited_for_as_long_as_clouds_yaml_says(tmp_path, monkeypatch, service, seconds, line):
-    service.answers += [200, LATE]
+def test_an_answer_is_waited_for_as_long_as_clouds_yaml_says(tmp_path, monkeypatch, service, seconds, answer, line):
+    service.answers += [200, answer]
     entry = ENTRY.replace("{url}", f"{service.url}/v3")
     text = f"clouds: {{idr: {{api_timeout: {seconds}, auth: {{{entry}, password: x}}}}}}\n"
     (tmp_path / "clouds.yaml").write_text(text)

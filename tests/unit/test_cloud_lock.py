@@ -246,5 +246,5 @@ def test_two_who_race_never_both_hold_it(cloud, monkeypatch, removing):
     [each.join() for each in both]
     assert not wrong
     assert max(most) == 1
-    assert len(done) > 100
+    assert len(done) > 10
     assert not any("held by" in description for description in cloud.network.descriptions)

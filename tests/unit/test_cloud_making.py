@@ -138,7 +138,7 @@ class Slow:
 
     def delete_snapshot(self, id_, ignore_missing):
         self.removed.append(id_)
-        assert not self.until or self.heard.wait(10), f"nobody said {self.until!r}"
+        assert not self.until or self.heard.wait(120), f"nobody said {self.until!r}"
         self.states[id_] = "gone"
 
 
@@ -146,7 +146,8 @@ class Slow:
 def carried_out(monkeypatch):
     """Remove those snapshots, side by side or one AFTER the other; the run looks up often, and finds these ERRORS."""
     monkeypatch.setattr(making._Run, "_pause", PAUSE)
-    monkeypatch.setattr(making, "LIMITS", {"snapshot": 20})
+    monkeypatch.setattr(making, "LIMITS", {"snapshot": 600})
+    monkeypatch.setattr(making, "WORD", 600)
 
     def carried_out(cinder, after=False, errors=()):
         left = list(errors)

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from idr import upgrading
 from idr.backup import project
 from idr.backup.model import FAILED, PARTIAL
 from idr.cloud import live, lock, mark, planning
@@ -73,6 +74,7 @@ def master(tmp_path, monkeypatch):
         return project.of(clouds.changed(seen, seen.all("address")[0], tags=runner.tags))
 
     monkeypatch.setattr(project, "look", look)
+    monkeypatch.setattr(upgrading, "datetime", SimpleNamespace(now=lambda zone: TODAY))  # however late it is
     monkeypatch.setattr(live, "addresses_of", lambda name: set())
     monkeypatch.setattr(runner.table, "of_master", lambda opts: IDR)
     monkeypatch.setattr(runner.wanted, "cloud_of", lambda env: "its cloud")

@@ -123,6 +123,7 @@ class World:
 def world(monkeypatch):
     made = World()
     monkeypatch.setattr(checking, "connect", lambda cloud: cloud)
+    monkeypatch.setattr(checking, "datetime", SimpleNamespace(now=lambda zone: NOW))  # however late it is
     monkeypatch.setattr(checking.backups, "look", made.look)
     monkeypatch.setattr(checking.show, "show", lambda name, drift, folder, tell: made.shown)
     monkeypatch.setattr(checking.at_master, "answer", lambda *asked: made.answer(*asked))

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from lab.cloud import faults, settings
+from lab.cloud import faults
 
 from .conftest import SCHEDULED, Lab, until
 from .environments import inventory, script
@@ -161,14 +161,6 @@ def no_sets(lab):
     forget_sets(lab, before)
 
 
-@pytest.fixture
-def slow(lab):
-    knob = settings.DIRECTORY / "slow.json"
-    knob.write_text(json.dumps({"snapshot": 8, "clone": 5}))
-    yield
-    knob.unlink()
-
-
 def acknowledged(lab):
     return int(lab.sh("idr-omero", f"tail -n 1 {ACKNOWLEDGED}") or 0)
 
@@ -309,7 +301,7 @@ def test_a_required_snapshot_that_fails_fails_the_set_and_status_tells(lab, writ
     assert backup(lab, "status", "idr")["last_good"]
 
 
-def test_single_files_come_back_beside_also_after_a_run_that_was_killed(lab, writers, slow):
+def test_single_files_come_back_beside_also_after_a_run_that_was_killed(lab, writers):
     newest = max(each for each, state in states(lab).items() if state == "good")
     things, asked = inventory(lab), f"file={FILES}/1,{FILES}/2"
     was = lab.sh("idr-omero", f"cd {FILES}; stat -c '%n %u %g %a %Y' 1 2; sha256sum 1 2")

@@ -64,10 +64,9 @@ def seal(asked, repository, say):
     say(f"{repository.asked['name']}: checking what is there")
     repository.run("check", "--quiet")
     before, after = asked["tags"]
-    words = [*(f"--remove={tag}" for tag in before), *(f"--add={tag}" for tag in after)]
-    repository.run("tag", f"--tag={asked['having']}", *words)
+    repository.retag([it for it in repository.snapshots() if asked["having"] in it["tags"]], before, after)
     # restic's exit code is 0 where it couldn't write a tag, and where there was nothing to be tagged
-    there = [{*(it.get("tags") or ())} for it in repository.snapshots()]
+    there = [{*it["tags"]} for it in repository.snapshots()]
     missing = [tag for tag in asked["each"] if not any({asked["having"], tag, *after} <= tags for tags in there)]
     if missing:
         raise Failed(
@@ -145,7 +144,8 @@ def _written(repository, path, asked, say):
                 repository.run("forget", summary["snapshot_id"])
         raise
     # without the lock that waits for all others, which may take days: nobody else has to do with this snapshot
-    repository.run("tag", "--no-lock", *(f"--set={tag}" for tag in asked["tags"]), summary["snapshot_id"])
+    made = {"id": summary["snapshot_id"], "tags": [], "retold": 0}
+    repository.retag([made], add=asked["tags"], options=("--no-lock",))
     return summary
 
 

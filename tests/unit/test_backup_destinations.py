@@ -44,7 +44,7 @@ def test_what_it_says_is_for_restic_and_is_not_shown_where_it_is_printed(write):
 
     assert found.keep == {"daily": 7, "verified": 2} and found.name == "vault"
     asked = {key: value for key, value in GOOD.items() if key != "keep"}
-    assert found.opened_by == asked | {"environment": {}, "name": "vault"}
+    assert found.opened_by == asked | {"environment": {}, "ca": "", "name": "vault"}
     assert "correct horse" not in repr(found)
     assert destinations.read(write(**S3, environment={"AWS_ACCESS_KEY_ID": "x"}), "vault").opened_by["environment"]
 

@@ -280,7 +280,7 @@ def install(say):
     if os.path.exists("/usr/bin/apt-get"):
         apt = ("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qqy", "-o", "DPkg::Lock::Timeout=300")
         run(*apt, "update", tries=5)
-        run(*apt, "install", "--no-install-recommends", "restic", tries=2)
+        run(*apt, "install", "--no-install-recommends", "restic", "ca-certificates", tries=2)
     else:
         run("dnf", "-qy", "install", "restic", tries=2)  # of EPEL
 

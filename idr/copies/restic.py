@@ -251,10 +251,13 @@ def ssh_words(repository):
 
 
 def _as_last_told(listed):
-    """Snapshots without what they were before their tags were changed; restic says of which one each was made."""
+    """
+    Snapshots without what they were before their tags were changed: restic says of which one each was made. One with
+    other files in it is no later one, whatever it says: at a place that only adds anybody may have added it.
+    """
     versions = {}
     for it in listed:
-        versions.setdefault(it.get("original") or it["id"], []).append(it)
+        versions.setdefault((it.get("original") or it["id"], it["tree"]), []).append(it)
     return [_with_before(*sorted(each, key=_retold, reverse=True)) for each in versions.values()]
 
 

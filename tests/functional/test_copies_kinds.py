@@ -137,6 +137,7 @@ def test_a_copy_is_made_read_and_put_back_and_its_damage_found(vault):
     assert "\n" not in str(failed.value)
 
 
+@only(rest, s3)
 def test_of_a_copy_whose_place_broke_off_nothing_counts_and_the_next_one_is_whole(vault):
     vault.volume("old")
     fill(MOUNT)
@@ -160,6 +161,22 @@ def test_of_a_copy_whose_place_broke_off_nothing_counts_and_the_next_one_is_whol
     vault.volume("new")
     vault.restore()
     assert tree(MOUNT) == was
+
+
+@only(rest)
+def test_one_who_stops_a_copy_leaves_no_lock(vault):
+    vault.volume("old")
+    fill(MOUNT)
+    often = vault.opened_by(environment={"RESTIC_PROGRESS_FPS": "50"})
+    often.words += ["--limit-upload", "200"]
+
+    def stops(line):
+        assert "status" in line and len(vault.locks()) == 1
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        often.run("backup", "--json", str(MOUNT), heard=stops)
+    assert vault.locks() == [] and vault.snapshots() == []
 
 
 def breaks_off(vault):
@@ -193,6 +210,7 @@ def test_at_a_place_that_only_adds_a_copy_is_made_and_told_of_anew_and_only_its_
     vault.repository.retag(vault.snapshots(), ["idr_phase=good"], ["idr_phase=disproved"])
     vault.repository.retag(vault.snapshots(), ["idr_phase=disproved"], ["idr_phase=good"])
 
+    assert vault.locks() == []
     [it] = vault.snapshots()
     assert it["tags"] == ["idr_set=a%20set", "idr_phase=good"] and len(it["before"]) == 4
     files = tree(vault.folder / "repository")

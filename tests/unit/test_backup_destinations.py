@@ -87,6 +87,7 @@ def test_what_is_another_place_on_each_server_or_none_is_refused_in_a_line(write
         ({"repository": "sftp:-oProxyCommand=x:/srv"}, "repository: sftp:user@host:/path"),
         ({"ssh_key": None}, "ssh_key: missing, and sftp needs it"),
         ({"known_hosts": None}, "known_hosts: missing, and sftp needs it"),
+        ({"ca": 5}, "ca: has to be a text"),
         ({"environment": {"AWS_SECRET_ACCESS_KEY": 5}}, "environment: has to be a mapping of texts"),
     ],
 )

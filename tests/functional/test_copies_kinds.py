@@ -141,9 +141,9 @@ def test_a_copy_is_made_read_and_put_back_and_its_damage_found(vault):
 def test_of_a_copy_whose_place_broke_off_nothing_counts_and_the_next_one_is_whole(vault):
     vault.volume("old")
     fill(MOUNT)
-    (MOUNT / "OMERO/large").write_bytes(os.urandom(48_000_000))
+    (MOUNT / "OMERO/large").write_bytes(os.urandom(24_000_000))  # more than a pack
     was = tree(MOUNT)
-    vault.repository.words += ["--limit-upload", "20000"]  # KiB/s: so that it's amid it
+    vault.repository.words += ["--limit-upload", "10000"]  # KiB/s
     breaking = threading.Thread(target=breaks_off, args=(vault,))
     breaking.start()
     with pytest.raises(Failed, match="^vault: restic backup: exit "):

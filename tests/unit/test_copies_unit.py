@@ -25,7 +25,7 @@ env -i PATH="$PATH" RUNTIME_DIRECTORY="$OUTSIDE/secret" CACHE_DIRECTORY="$OUTSID
 """
 RESTIC = """#!/bin/sh
 echo "$RESTIC_REPOSITORY $RESTIC_PASSWORD $AWS_ACCESS_KEY_ID $*" >> {log}
-case "$*" in *snapshots*) echo '[{{"id": "1234", "tree": "5", "tags": ["idr_set=a", "idr_volume=v", "b", "c"]}}]' ;; esac
+case "$*" in *snapshots*) echo '[{{"id": "1234", "tree": "", "tags": ["idr_set=a", "idr_volume=v", "b", "c"]}}]' ;; esac
 """
 WHERE = {
     "name": "vault", "repository": "s3:https://s3.example.org/idr", "password": "correct horse battery",

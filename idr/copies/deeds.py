@@ -290,7 +290,7 @@ def main():
     asked = json.loads(sys.stdin.read())
 
     def say(line):
-        print(json.dumps({"said": line}), flush=True)
+        print(json.dumps({"said": line}) + "\n", end="", flush=True)  # at once: threads may say something as well
 
     install(say)
     secret, cache = os.environ["RUNTIME_DIRECTORY"], os.environ["CACHE_DIRECTORY"]

@@ -28,18 +28,18 @@ pytestmark = pytest.mark.skipif(
 )  # fmt: skip
 
 
-def rest(word):
-    return {"repository": f"rest:https://ada:{word}@127.0.0.1:{PORT}/repository/"}
+def rest(word, path="repository"):
+    return {"repository": f"rest:https://ada:{word}@127.0.0.1:{PORT}/{path}/"}
 
 
-def s3(word):
+def s3(word, path="idr"):
     opened_by = {"AWS_ACCESS_KEY_ID": "idr:ada", "AWS_SECRET_ACCESS_KEY": word}
-    return {"repository": f"s3:https://127.0.0.1:{PORT}/bucket/idr", "environment": opened_by}
+    return {"repository": f"s3:https://127.0.0.1:{PORT}/bucket/{path}", "environment": opened_by}
 
 
-def swift(word):
+def swift(word, path="idr"):
     opened_by = {"ST_AUTH": f"https://127.0.0.1:{PORT}/auth/v1.0", "ST_USER": "idr:ada", "ST_KEY": word}
-    return {"repository": "swift:box:/idr", "environment": opened_by}
+    return {"repository": f"swift:box:/{path}", "environment": opened_by}
 
 
 class Vault(Place):
@@ -125,6 +125,8 @@ def test_a_copy_is_made_read_and_put_back_and_its_damage_found(vault):
     assert "\n" not in str(failed.value) and WRONG not in str(failed.value) and not isinstance(failed.value, Missing)
     with pytest.raises(Failed, match="^vault: its password isn't that of the repository"):
         vault.opened_by(password="a wrong password").snapshots()
+    with pytest.raises(Missing, match="^vault: there is no repository at "):
+        vault.opened_by(**vault.kind(WORD, "elsewhere")).snapshots()
     with pytest.raises(Failed, match="certificate"):
         vault.opened_by(ca="").snapshots()
 

@@ -39,10 +39,16 @@ class Repository:
 
     def run(self, *words):
         self.commands.append(words)
-        if words[0] == "tag":
-            self._tag(words[1].partition("=")[2], words[2:])
-        if words[0] == "forget":
-            self.there = [it for it in self.there if it["id"] not in words]
+
+    def retag(self, snapshots, remove=(), add=()):
+        self.commands.append(("tag", *(it["id"] for it in snapshots)))
+        for it in snapshots:
+            it["tags"] = [tag for tag in it["tags"] if tag not in {*remove, *add}] + [*add]
+
+    def forget(self, snapshots):
+        ids = [it["id"] for it in snapshots]
+        self.commands.append(("forget", *ids))
+        self.there = [it for it in self.there if it["id"] not in ids]
 
     def do(self, ssh, server, deed, asked, destination, tell):
         """In the place of ``copying.do``."""
@@ -74,13 +80,6 @@ class Repository:
         return [unquote(each.get(key, "")) for each in tags]
 
     def _seal(self, tag):
-        [[before], [after]] = copied.PHASE
-        return self._tag(tag, [f"--remove={before}", f"--add={after}"])
-
-    def _tag(self, tag, words):
-        assert all(word.startswith(("--remove=", "--add=")) and "," not in word for word in words)
-        gone = [word.partition("=")[2] for word in words if word.startswith("--remove=")]
-        new = [word.partition("=")[2] for word in words if word.startswith("--add=")]
-        for it in [it for it in self.there if tag in (it["tags"] or ())]:
-            it["tags"] = [each for each in it["tags"] if each not in gone] + new
+        self.retag([it for it in self.there if tag in it["tags"]], *copied.PHASE)
+        self.commands.pop()
         return {}

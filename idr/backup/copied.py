@@ -64,13 +64,13 @@ def pass_on(destination, id_, said, tell):
     said:  what the set's own snapshots say of that, by the keys of their metadata; "" takes away what was said
     """
     with opened(destination, tell) as repository:
-        there = {tag for it in repository.snapshots() if having(id_) in (it.get("tags") or ()) for tag in it["tags"]}
         wanted = _written({key: text for key, text in said.items() if text})
-        words = [f"--remove={tag}" for tag in sorted(there - {*wanted}) if tag.partition("=")[0] in said]
-        words += [f"--add={tag}" for tag in wanted if tag not in there]
-        if there and words:
+        of_it = [it for it in repository.snapshots() if having(id_) in it["tags"]]
+        of_it = [it for it in of_it if {*wanted} != {tag for tag in it["tags"] if tag.partition("=")[0] in said}]
+        if of_it:
             tell(f"{destination.name}: {id_}'s copy says what was found")
-            repository.run("tag", f"--tag={having(id_)}", *words)
+            now_said = {tag for it in of_it for tag in it["tags"] if tag.partition("=")[0] in said}
+            repository.retag(of_it, now_said, wanted)
 
 
 def having(id_):
@@ -135,7 +135,7 @@ def verdicts(snapshots, destination, environment, now):
 
 def unfinished(snapshots, now):
     """The ids of snapshots of which nobody will know any more whether all was read: whoever wrote them is dead."""
-    said = {it["id"]: dict(tag.partition("=")[::2] for tag in it.get("tags") or ()) for it in snapshots}
+    said = {it["id"]: dict(tag.partition("=")[::2] for tag in it["tags"]) for it in snapshots}
     begun = {id_: manifest.moment(tags.get(UNFINISHED)) for id_, tags in said.items()}
     return [id_ for id_, moment in begun.items() if moment and moment < now - AT_WORK]
 
@@ -156,7 +156,7 @@ def _written(said):
 
 
 def _thing(snapshot):
-    said = {key: unquote(text) for key, _, text in (tag.partition("=") for tag in snapshot.get("tags") or ())}
+    said = {key: unquote(text) for key, _, text in (tag.partition("=") for tag in snapshot["tags"])}
     size = said.get(SIZE, "")
     what = {
         "metadata": said,

@@ -165,7 +165,7 @@ def prune(destination, environment, reach, apply, tell):
         ids = [piece.snapshot for it in verdicts if it.goes for piece in (*it.set.pieces, *it.set.spare)]
         if apply and (ids or cut_off):
             tell("removing copies, and what only they need")
-            repository.run("forget", "--prune", "--quiet", *ids, *cut_off)
+            repository.forget([it for it in snapshots if it["id"] in {*ids, *cut_off}])
     for it in saying if apply else ():
         keeping.patiently(cloud, it.id, {"idr_copied": _without(it.copied, destination.name)}, "prune_copies", tell)
     return Pruning(Plan(environment, steps, notes=notes), verdicts)

@@ -8,6 +8,7 @@ neither git nor the cloud nor a server keeps:
     environment: {AWS_ACCESS_KEY_ID: …}               # what opens another kind of repository
     ssh_key: |                                        # what opens one by sftp, without a passphrase
     known_hosts: |                                    # and by what its host is known
+    ca: |                                             # of https, who signs for a host that the system doesn't know
 
 The parser is the validator. Nothing that it says has any of these values in it.
 """
@@ -34,7 +35,7 @@ KINDS = {
     "gs": ("[^:/]+:/.*", "bucket:/path"),
     "swift": ("[^:/]+:/.*", "container:/path"),
 }
-KEYS = ("repository", "password", "keep", "environment", "ssh_key", "known_hosts")
+KEYS = ("repository", "password", "keep", "environment", "ssh_key", "known_hosts", "ca")
 SHORTEST = 12  # characters of the password: who has the repository may try as long as they like
 
 
@@ -70,7 +71,7 @@ def read(folder, name):
     problems = [f"{path}: {why}" for why in _problems(raw)]
     if problems:
         raise Refused(problems)
-    opened_by = {"environment": {}, "ssh_key": "", "known_hosts": ""} | raw | {"name": name}
+    opened_by = {"environment": {}, "ssh_key": "", "known_hosts": "", "ca": ""} | raw | {"name": name}
     keep = opened_by.pop("keep")
     return Destination(name, keep, opened_by)
 
@@ -80,7 +81,7 @@ def _problems(raw):
         return [f"has to be a mapping of {', '.join(KEYS)}"]
     found = [f"{key}: unknown; known are {', '.join(KEYS)}" for key in raw if key not in KEYS]
     found += [f"{key}: missing" for key in ("repository", "password", "keep") if not raw.get(key)]
-    texts = ("repository", "password", "ssh_key", "known_hosts")
+    texts = ("repository", "password", "ssh_key", "known_hosts", "ca")
     found += [f"{key}: has to be a text" for key in texts if not isinstance(raw.get(key, ""), str)]
     given = raw.get("environment", {})
     if not isinstance(given, dict) or not all(isinstance(it, str) and it for pair in given.items() for it in pair):

@@ -64,10 +64,9 @@ def seal(asked, repository, say):
     say(f"{repository.asked['name']}: checking what is there")
     repository.run("check", "--quiet")
     before, after = asked["tags"]
-    words = [*(f"--remove={tag}" for tag in before), *(f"--add={tag}" for tag in after)]
-    repository.run("tag", f"--tag={asked['having']}", *words)
+    repository.retag([it for it in repository.snapshots() if asked["having"] in it["tags"]], before, after)
     # restic's exit code is 0 where it couldn't write a tag, and where there was nothing to be tagged
-    there = [{*(it.get("tags") or ())} for it in repository.snapshots()]
+    there = [{*it["tags"]} for it in repository.snapshots()]
     missing = [tag for tag in asked["each"] if not any({asked["having"], tag, *after} <= tags for tags in there)]
     if missing:
         raise Failed(
@@ -145,7 +144,8 @@ def _written(repository, path, asked, say):
                 repository.run("forget", summary["snapshot_id"])
         raise
     # without the lock that waits for all others, which may take days: nobody else has to do with this snapshot
-    repository.run("tag", "--no-lock", *(f"--set={tag}" for tag in asked["tags"]), summary["snapshot_id"])
+    made = {"id": summary["snapshot_id"], "tags": [], "retold": 0}
+    repository.retag([made], add=asked["tags"], options=("--no-lock",))
     return summary
 
 
@@ -280,7 +280,7 @@ def install(say):
     if os.path.exists("/usr/bin/apt-get"):
         apt = ("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qqy", "-o", "DPkg::Lock::Timeout=300")
         run(*apt, "update", tries=5)
-        run(*apt, "install", "--no-install-recommends", "restic", tries=2)
+        run(*apt, "install", "--no-install-recommends", "restic", "ca-certificates", tries=2)
     else:
         run("dnf", "-qy", "install", "restic", tries=2)  # of EPEL
 
@@ -290,7 +290,7 @@ def main():
     asked = json.loads(sys.stdin.read())
 
     def say(line):
-        print(json.dumps({"said": line}), flush=True)
+        print(json.dumps({"said": line}) + "\n", end="", flush=True)  # at once: threads may say something as well
 
     install(say)
     secret, cache = os.environ["RUNTIME_DIRECTORY"], os.environ["CACHE_DIRECTORY"]

@@ -9,9 +9,9 @@ and an SSH key from memory that goes with this process, however it ends. Only th
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
-import tempfile
 import threading
 import time
 from contextlib import contextmanager, suppress
@@ -23,6 +23,12 @@ LOCKED = 3600  # seconds that another run on the repository is waited for
 STALE = 1860  # seconds after which a lock that was there before is stale for restic, whatever its process
 PAUSE = 5
 WORD = 10  # seconds between two words of progress
+GIVEN = 20  # seconds for it to take its lock off, before it's ended
+RETOLD = "idr_retold"  # a tag: how often a snapshot's tags were changed
+# There's no repository, where no credential is what isn't there
+MISSING = r"no such (file|object)|(not|n't) exist(?! in our records)|object not found"
+# A place doesn't let a thing be removed. What may be is locks: one that only adds leaves that to everybody.
+KEPT = r"Remove\(<(?!lock/).* returned error.*(\b403\b|Forbidden|Access ?Denied|permission denied)"
 OF_ONE = r"ignoring error|does not match|does not exist|^error"  # in a line: what is wrong with one of many things
 SSH = """\
 Host *
@@ -46,10 +52,14 @@ class Missing(Failed):
     """There's no repository at that place."""
 
 
+class OnlyAdds(Failed):
+    """The place doesn't let anything be removed."""
+
+
 class Repository:
     """
     The repository that a destination's file describes (idr/backup/destinations.py), as ASKED: ``name``, ``repository``,
-    ``password``, ``environment``, ``ssh_key``, ``known_hosts``.
+    ``password``, ``environment``, ``ssh_key``, ``known_hosts``, ``ca``.
 
     place:  a directory that only its owner can look into, for files that restic has to read
     cache:  one that outlives this run, for what restic remembers; None: it remembers nothing
@@ -58,6 +68,9 @@ class Repository:
     def __init__(self, asked, place, cache=None, say=lambda line: None):
         self.asked, self.place, self.say = asked, Path(place), say
         self.words = [PROGRAM, "--no-cache"] if cache is None else [PROGRAM, "--cache-dir", str(cache)]
+        if asked["ca"]:
+            self._write("ca.pem", asked["ca"])
+            self.words += ["--cacert", str(self.place / "ca.pem")]
         if asked["ssh_key"]:
             self._key = _in_memory(_line(asked["ssh_key"]))
             key = f"/proc/{os.getpid()}/fd/{self._key.fileno()}"
@@ -73,15 +86,34 @@ class Repository:
             file.write(_line(text))
 
     def snapshots(self):
-        """What is in it, as restic lists it: ``[{id, time, hostname, tags, paths}]``. Raises ``Missing``."""
+        """
+        What is in it, as restic lists it: ``[{id, time, hostname, tags, paths, before}]``, the last one being the ids
+        of what a snapshot was before its tags were changed, which stays at a place that only adds. Raises ``Missing``.
+        """
         code, out, errors = self._once(("snapshots", "--json", "--no-lock"), None, ANSWERED)
         if code:
             raise self._failure("snapshots", code, errors)
-        return json.loads(out) or []
+        return _as_last_told(json.loads(out) or [])
 
     def init(self):
         """Make it."""
         self.run("init")
+
+    def retag(self, snapshots, remove=(), add=(), options=()):
+        """
+        Have snapshots, as `snapshots` lists them, say something else of themselves. restic writes each anew and removes
+        what it was; where the place only adds, both stay, and `snapshots` knows which is the later one.
+        """
+        for it in snapshots:
+            kept = [tag for tag in it["tags"] if tag not in {*remove, *add}]
+            told = [*kept, *add, f"{RETOLD}={it['retold'] + 1}"]
+            with suppress(OnlyAdds):
+                self.run("tag", *options, *(f"--set={tag}" for tag in told), it["id"])
+
+    def forget(self, snapshots):
+        """Remove snapshots, as `snapshots` lists them, and what nothing else there needs."""
+        ids = [id_ for it in snapshots for id_ in (it["id"], *it["before"])]
+        self.run("forget", "--prune", "--quiet", *ids)
 
     def run(self, *words, heard=None):
         """
@@ -122,28 +154,45 @@ class Repository:
     def _once(self, words, heard, seconds=None):
         command = [*self.words, *words]
         (self.place / "ssh_log").unlink(missing_ok=True)
-        with tempfile.TemporaryFile("w+", errors="replace") as errors:
+        try:
+            running = subprocess.Popen(
+                command, cwd="/", env=self._environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE, text=True, errors="replace",
+            )  # fmt: skip
+        except FileNotFoundError:
+            raise Failed(f"there is no {PROGRAM} on {socket.gethostname()}: apt-get install {PROGRAM}") from None
+        errors = []
+        listening = threading.Thread(target=self._listen, args=(running, errors))
+        with running, _limit(running, seconds) as late:
+            listening.start()
             try:
-                running = subprocess.Popen(
-                    command, cwd="/", env=self._environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                    stderr=errors, text=True, errors="replace",
-                )  # fmt: skip
-            except FileNotFoundError:
-                raise Failed(f"there is no {PROGRAM} on {socket.gethostname()}: apt-get install {PROGRAM}") from None
-            with running, _limit(running, seconds) as late:
-                try:
-                    lines = []
-                    for line in running.stdout:
-                        if heard:
-                            heard(line)
-                        else:
-                            lines.append(line)
-                except BaseException:
-                    running.terminate()  # it takes its lock off
-                    raise
-            errors.seek(0)
-            said = errors.read() + "".join(f"\nFatal: no answer within {seconds} s" for _ in late)
-            return running.returncode, "".join(lines), said
+                lines = []
+                for line in running.stdout:
+                    if heard:
+                        heard(line)
+                    else:
+                        lines.append(line)
+            except BaseException:
+                _unlocked(running)
+                raise
+            finally:
+                listening.join()
+        said = "".join(errors) + "".join(f"\nFatal: no answer within {seconds} s" for _ in late)
+        return running.returncode, "".join(lines), said
+
+    def _listen(self, running, errors):
+        """
+        Gather what restic complains of. It tries everything for a quarter of an hour: what it waits for is told, and
+        what the place will never allow isn't waited for.
+        """
+        said = 0
+        for line in running.stderr:
+            errors.append(line)
+            if re.search(KEPT, line):
+                running.send_signal(signal.SIGINT)  # upon which it takes its lock off
+            elif "retrying after" in line and time.monotonic() - said > 60:
+                self.say(self._masked(f"{self.asked['name']}: {line.strip()}"))
+                said = time.monotonic()
 
     def _environment(self):
         return {
@@ -160,7 +209,12 @@ class Repository:
     def _failure(self, command, code, errors):
         """What restic said, in a line, and without what nobody is to read."""
         name, lines = self.asked["name"], [line for line in errors.splitlines() if line.strip()]
-        if "Is there a repository at the following location" in errors and re.search(r"no such file|not exist", errors):
+        if any(re.search(KEPT, line) for line in lines):
+            return OnlyAdds(
+                f"{name}: restic {command}: nothing can be removed there. If it's to be so, its keeper has a "
+                "destination file that can"
+            )
+        if "Is there a repository at the following location" in errors and re.search(MISSING, errors, re.I):
             return Missing(f"{name}: there is no repository at {self._masked(self.asked['repository'])}")
         if "wrong password" in errors:
             return Failed(f"{name}: its password isn't that of the repository, or the repository is another one")
@@ -177,7 +231,9 @@ class Repository:
         return next((line.strip() for line in reversed(said) if line.strip()), "")
 
     def _masked(self, line):
-        for secret in (self.asked["password"], *self.asked["environment"].values()):
+        given = self.asked["environment"].items()
+        secrets = [text for key, text in given if len(text) > 3 or re.search("KEY|PASS|SECRET|TOKEN", key)]
+        for secret in (self.asked["password"], *secrets):  # not 3, which OS_IDENTITY_API_VERSION is
             line = line.replace(secret, "*****")
         return re.sub(r"(://[^/@\s:]+:)[^/@\s]+@", r"\1*****@", line)
 
@@ -192,6 +248,37 @@ def ssh_words(repository):
     if not found or found["to"].startswith("-"):
         raise ValueError(repository)
     return [*(["-p", found["port"]] if found["port"] else []), found["to"]]
+
+
+def _as_last_told(listed):
+    """
+    Snapshots without what they were before their tags were changed: restic says of which one each was made. One with
+    other files in it is no later one, whatever it says: at a place that only adds anybody may have added it.
+    """
+    versions = {}
+    for it in listed:
+        versions.setdefault((it.get("original") or it["id"], it["tree"]), []).append(it)
+    return [_with_before(*sorted(each, key=_retold, reverse=True)) for each in versions.values()]
+
+
+def _with_before(it, *before):
+    tags = [tag for tag in it.get("tags") or () if not tag.startswith(f"{RETOLD}=")]
+    return {**it, "tags": tags, "retold": _retold(it), "before": [each["id"] for each in before]}
+
+
+def _retold(it):
+    """How often its tags were changed."""
+    said = [tag.partition("=")[2] for tag in it.get("tags") or () if tag.startswith(f"{RETOLD}=")]
+    return max((int(text) for text in said if text.isdecimal()), default=0)
+
+
+def _unlocked(running):
+    """End restic so that it takes its lock off, if the place lets it."""
+    running.send_signal(signal.SIGINT)
+    try:
+        running.wait(GIVEN)
+    except subprocess.TimeoutExpired:
+        running.terminate()
 
 
 @contextmanager

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif(
 SIZE = 320 * 1024 * 1024  # xfs wants 300 MiB
 MOUNT = Path("/srv/data-of-a-copy")
 PASSWORD = "correct horse battery"
-WHERE = {"name": "vault", "password": PASSWORD, "environment": {}, "ssh_key": "", "known_hosts": ""}
+WHERE = {"name": "vault", "password": PASSWORD, "environment": {}, "ssh_key": "", "known_hosts": "", "ca": ""}
 TAKEN = "2026-11-25 03:00:00"
 
 

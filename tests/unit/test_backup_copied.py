@@ -62,7 +62,7 @@ def test_between_the_tags_of_two_snapshots_it_is_not_ended(repository):
 
 def test_what_is_not_ours_there_is_left_alone_and_what_is_and_cannot_be_read_is_told(repository):
     repository.add(["somebody's own"])
-    repository.there.append({"id": "r-9", "tags": None, "paths": ["/home"], "time": "2026-11-25T03:00:00.123456789Z"})
+    repository.there.append({"id": "r-9", "tags": [], "paths": ["/home"], "time": "2026-11-25T03:00:00.123456789Z"})
     repository.put(SET)
     repository.add(["idr_environment=idr", f"idr_set={SET.id}"])
 

@@ -44,7 +44,7 @@ def test_what_it_says_is_for_restic_and_is_not_shown_where_it_is_printed(write):
 
     assert found.keep == {"daily": 7, "verified": 2} and found.name == "vault"
     asked = {key: value for key, value in GOOD.items() if key != "keep"}
-    assert found.opened_by == asked | {"environment": {}, "name": "vault"}
+    assert found.opened_by == asked | {"environment": {}, "ca": "", "name": "vault"}
     assert "correct horse" not in repr(found)
     assert destinations.read(write(**S3, environment={"AWS_ACCESS_KEY_ID": "x"}), "vault").opened_by["environment"]
 
@@ -87,6 +87,7 @@ def test_what_is_another_place_on_each_server_or_none_is_refused_in_a_line(write
         ({"repository": "sftp:-oProxyCommand=x:/srv"}, "repository: sftp:user@host:/path"),
         ({"ssh_key": None}, "ssh_key: missing, and sftp needs it"),
         ({"known_hosts": None}, "known_hosts: missing, and sftp needs it"),
+        ({"ca": 5}, "ca: has to be a text"),
         ({"environment": {"AWS_SECRET_ACCESS_KEY": 5}}, "environment: has to be a mapping of texts"),
     ],
 )

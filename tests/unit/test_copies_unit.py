@@ -25,11 +25,11 @@ env -i PATH="$PATH" RUNTIME_DIRECTORY="$OUTSIDE/secret" CACHE_DIRECTORY="$OUTSID
 """
 RESTIC = """#!/bin/sh
 echo "$RESTIC_REPOSITORY $RESTIC_PASSWORD $AWS_ACCESS_KEY_ID $*" >> {log}
-case "$*" in *snapshots*) echo '[{{"tags": ["idr_set=a", "idr_volume=v", "c"]}}]' ;; esac
+case "$*" in *snapshots*) echo '[{{"id": "1234", "tree": "", "tags": ["idr_set=a", "idr_volume=v", "b", "c"]}}]' ;; esac
 """
 WHERE = {
     "name": "vault", "repository": "s3:https://s3.example.org/idr", "password": "correct horse battery",
-    "environment": {"AWS_ACCESS_KEY_ID": "an-id"}, "ssh_key": "", "known_hosts": "",
+    "environment": {"AWS_ACCESS_KEY_ID": "an-id"}, "ssh_key": "", "known_hosts": "", "ca": "",
 }  # fmt: skip
 IDLE = "#!/bin/sh\nprintf 'ActiveState=inactive\\nWorkingDirectory=\\n'\n"
 AT_WORK = "#!/bin/sh\nprintf 'ActiveState=active\\nWorkingDirectory=%s\\n' {home}\n"
@@ -66,9 +66,10 @@ def test_what_is_sent_runs_and_its_result_comes_back(server):
     said = progress(0)
 
     assert said["told"] == [{"said": "vault: checking what is there"}, {"result": {}}] and said["ended"] == ""
-    check, tag, _ = (server / "restic").read_text().splitlines()
+    check, _, tag, _ = (server / "restic").read_text().splitlines()
     opened_by = "s3:https://s3.example.org/idr correct horse battery an-id"
-    assert check.startswith(opened_by) and check.endswith("check --quiet") and tag.endswith("--remove=b --add=c")
+    assert check.startswith(opened_by) and check.endswith("check --quiet")
+    assert tag.endswith("tag --set=idr_set=a --set=idr_volume=v --set=c --set=idr_retold=1 1234")
 
 
 def test_nothing_of_what_opens_the_repository_is_an_argument_or_stays_in_a_file(server):

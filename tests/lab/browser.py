@@ -127,8 +127,12 @@ class User:
         with at_the_seat():
             return {each["name"]: each for each in self.driver.get_cookies()}
 
-    def run(self, code: str, seconds: float = 600) -> str:
-        """Run a cell in this user's kernel, over its websocket, and return what it printed."""
+    def run(self, code: str, seconds: float = 100) -> str:
+        """
+        Run a cell in this user's kernel, over its websocket, and return what it printed.
+
+        seconds:  less than the 120 after which the browser itself is given up
+        """
         with at_the_seat():
             self.driver.set_script_timeout(seconds)
             if not self.kernel:

@@ -2,7 +2,7 @@
 Who is at a public address while it moves. A program of its own, for the seat and the checkout's Python: four kinds of
 visitors come, stay until they are told to leave, and what became of each is printed as JSON.
 
-- new: a connection every 10 ms, each with 20 s
+- new: a connection every 10 ms, each with 5 s
 - kept: one connection, over which a page is asked for again and again
 - download: something large, so slowly that it takes a minute, and again
 - notebook: a user of JupyterHub, who runs one cell after another over the websocket of their kernel
@@ -31,7 +31,8 @@ from tornado.websocket import WebSocketError, websocket_connect
 
 NAME = "idr.example.org"
 THERE, LEAVE = Path("/tmp/visitors-there"), Path("/tmp/visitors-leave")  # all are answered; they are told to leave
-PATIENCE = 20  # seconds for a connection, and for each piece of an answer: a machine may be busy
+NEW = 5  # seconds for a new connection and its answer
+PATIENCE = 20  # seconds for another's connection, and for each piece of an answer: a machine may be busy
 BACK = 300  # seconds after they were told to leave, until whoever isn't back is given up
 BUFFER = 16384  # bytes on their way, so that what is read slowly isn't here long before
 DOWNLOAD = 60  # seconds
@@ -63,7 +64,7 @@ async def new(address):
 async def _ask_once(address, found):
     became = "failed"
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(NEW):
             reader, writer = await asyncio.open_connection(address, 80)
             became = "cut"
             writer.write(f"HEAD / HTTP/1.0\r\nHost: {NAME}\r\n\r\n".encode())

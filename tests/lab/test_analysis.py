@@ -214,7 +214,7 @@ def test_a_kernel_is_there_again_after_a_restart_of_the_hub(lab, ada):
     before = container(lab)
     lab.sh(HOST, "systemctl restart docker-jupyterhub")
     lab.salt(HOST, "state.apply", "jupyterhub.running")
-    until(lambda: lab.get("/jupyter/user/ada/api").status == 200)  # the way to its server is there a moment after the hub
+    until(lambda: lab.get("/jupyter/user/ada/api").status == 200)  # its way is there after the hub
     assert ada.run("print(kept + 1)") == "42\n"
     assert container(lab) == before
 

@@ -53,18 +53,16 @@ def rebuild(compute, name):
 def _switch_on(compute, servers):
     """Until all are on: one that Nova turns off afterwards, having heard late that it went off, is on again as well."""
     def are_on():
-        now = [compute.get_server(server) for server in servers]
+        now = [compute.get_server(server.id) for server in servers]
         for server in now:
+            if server.status == "ERROR":
+                raise LabError(f"{server.name}: {(server.fault or {}).get('message', 'ERROR')}")
             if server.status == "SHUTOFF" and not server.task_state:
                 with contextlib.suppress(ConflictException):
                     compute.start_server(server)
         return all(server.status == "ACTIVE" and not server.task_state and _runs(server) for server in now)
 
-    def failed():
-        broken = [server for server in map(compute.get_server, servers) if server.status == "ERROR"]
-        return "; ".join(f"{server.name}: {(server.fault or {}).get('message', 'ERROR')}" for server in broken)
-
-    wait_until(f"{' '.join(server.name for server in servers)}: on", are_on, SECONDS, failed, every=0.5)
+    wait_until(f"{' '.join(server.name for server in servers)}: on", are_on, SECONDS, every=0.5)
 
 
 def _runs(server):

@@ -66,11 +66,11 @@ def pass_on(destination, id_, said, tell):
     with opened(destination, tell) as repository:
         wanted = _written({key: text for key, text in said.items() if text})
         of_it = [it for it in repository.snapshots() if having(id_) in it["tags"]]
-        of_it = [it for it in of_it if {*wanted} != {tag for tag in it["tags"] if tag.partition("=")[0] in said}]
-        if of_it:
+        before = {it["id"]: {tag for tag in it["tags"] if tag.partition("=")[0] in said} for it in of_it}
+        other = [it for it in of_it if before[it["id"]] != {*wanted}]
+        if other:
             tell(f"{destination.name}: {id_}'s copy says what was found")
-            now_said = {tag for it in of_it for tag in it["tags"] if tag.partition("=")[0] in said}
-            repository.retag(of_it, now_said, wanted)
+            repository.retag(other, set().union(*before.values()), wanted)
 
 
 def having(id_):

@@ -226,7 +226,9 @@ def test_two_who_race_never_both_hold_it(cloud, monkeypatch, removing):
     inside, most, done, wrong = [], [], [], []
 
     def race():
-        for _ in range(200):
+        for tries in range(20_000):
+            if tries >= 200 and len(done) > 100:
+                return
             try:
                 with held(cloud) as mine:
                     inside.append(1)
@@ -246,5 +248,5 @@ def test_two_who_race_never_both_hold_it(cloud, monkeypatch, removing):
     [each.join() for each in both]
     assert not wrong
     assert max(most) == 1
-    assert len(done) > 10
+    assert len(done) > 100
     assert not any("held by" in description for description in cloud.network.descriptions)

@@ -4,12 +4,12 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 import salt.state
 
+from lab.shell import wait_until
 from tests.functional.privately import STAND_INS, private_mounts, private_network, run, shadow
 
 BIN = "/usr/lib/postgresql/15/bin"
@@ -69,13 +69,11 @@ class Server:
         """As if the power had gone."""
         postmaster = int(Path(f"{DATA}/postmaster.pid").read_text().split()[0])
         family = [int(pid) for pid in run("pgrep", "-P", postmaster).split()]
-        for pid in (postmaster, *family):
+        all_ = (postmaster, *family)
+        for pid in all_:
             os.kill(pid, signal.SIGKILL)
         # those that are dead but not yet reaped have no working directory any more
-        until = time.monotonic() + 120
-        while any(os.path.exists(f"/proc/{pid}/cwd") for pid in (postmaster, *family)):
-            assert time.monotonic() < until
-            time.sleep(0.1)
+        wait_until("all are dead", lambda: not any(os.path.exists(f"/proc/{pid}/cwd") for pid in all_), 120)
         for remains in os.listdir(SOCKET):
             os.unlink(f"{SOCKET}/{remains}")
 

@@ -28,6 +28,8 @@ from pathlib import Path
 import salt.client
 import salt.exceptions
 
+from lab.shell import wait_until
+
 PROXY = "192.168.1.10"
 PROXY_OTHER = "192.168.2.10"
 OMERO = "192.168.1.11"
@@ -397,10 +399,10 @@ class _Inside:
         for visitor in visitors:
             visitor.start()
         try:
-            wait_until(lambda: sum(answers.values()) > 100)
+            wait_until("visitors are answered", lambda: sum(answers.values()) > 100, 120)
             returned = self.salt(function, *args, **kwargs)
             before = sum(answers.values())
-            wait_until(lambda: sum(answers.values()) > before + 100)
+            wait_until("they are, still", lambda: sum(answers.values()) > before + 100, 120)
         finally:
             done.set()
             for visitor in visitors:
@@ -436,14 +438,6 @@ def _changes(event, arguments, below):
         return False
     start = os.readlink(f"/proc/self/fd/{arguments[-1]}") if event != "open" and arguments[-1] >= 0 else "/"
     return any(isinstance(path, str) and os.path.join(start, path).startswith(below) for path in paths)
-
-
-def wait_until(it_is_so):
-    """Wait for a fact, however busy this machine is."""
-    until = time.monotonic() + 120
-    while not it_is_so():
-        assert time.monotonic() < until, "it isn't so after two minutes"
-        time.sleep(0.02)
 
 
 def failed(states):

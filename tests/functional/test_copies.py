@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from idr.backup import copied
 from idr.backup.model import TAKING
 from idr.copies import deeds, restic
 from idr.copies.restic import Failed, Missing, Repository
+from lab.shell import wait_until
 from tests.backups import NIGHT, backup_set
 from tests.functional.postgresql_host import DATA, VOLUME, assert_good, server, sql, volume
 from tests.functional.privately import private_mounts, run
@@ -351,10 +351,7 @@ def another(place):
     environment = {**os.environ, "RESTIC_REPOSITORY": str(place.folder / "repository"), "RESTIC_PASSWORD": PASSWORD}
     words = ["restic", "--no-cache", "backup", "--stdin", "--quiet"]
     running = subprocess.Popen(words, env=environment, stdin=subprocess.PIPE)
-    until = time.monotonic() + 120
-    while not place.locks():
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    wait_until("it has its lock", place.locks, 120)
     yield running
     running.kill()
     running.communicate()

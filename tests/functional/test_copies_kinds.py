@@ -7,13 +7,13 @@ import signal
 import socket
 import subprocess
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
 from idr.copies import restic
 from idr.copies.restic import Failed, Missing, OnlyAdds
+from lab.shell import wait_until
 from tests.functional.privately import private_mounts, private_network, run
 from tests.functional.test_copies import MOUNT, Place, fill, tree
 
@@ -66,10 +66,11 @@ class Vault(Place):
         environment = {**os.environ, "KEY": WORD, "PYTHONPATH": str(HERE), "RCLONE_CONFIG": "/dev/null"}
         with open(self.folder / "log", "a") as log:
             self.running = subprocess.Popen([*map(str, words)], env=environment, stdout=log, stderr=log)
-        until = time.monotonic() + PUT_UP
-        while socket.socket().connect_ex(("127.0.0.1", PORT)):
-            assert self.running.poll() is None and time.monotonic() < until, (self.folder / "log").read_text()
-            time.sleep(0.05)
+
+        def ended():
+            return None if self.running.poll() is None else (self.folder / "log").read_text()
+
+        wait_until("it listens", lambda: not socket.socket().connect_ex(("127.0.0.1", PORT)), PUT_UP, ended)
 
     def kill(self):
         self.running.kill()
@@ -183,20 +184,13 @@ def test_one_who_stops_a_copy_leaves_no_lock(vault):
 
 def breaks_off(vault):
     """Its server is killed once something is there; and who copies, as they see that nothing goes on."""
-    wait_for(lambda: vault.packs())
+    wait_until("something is there", vault.packs, PUT_UP, every=0.01)
     vault.kill()
-    wait_for(lambda: any("retrying after" in line for line in vault.said))
+    wait_until("that is told", lambda: any("retrying after" in line for line in vault.said), PUT_UP)
     for task in Path("/proc/self/task").iterdir():
         for child in (task / "children").read_text().split():
             if Path(f"/proc/{child}/comm").read_text() == "restic\n":
                 os.kill(int(child), signal.SIGKILL)
-
-
-def wait_for(what):
-    until = time.monotonic() + PUT_UP
-    while not what():
-        assert time.monotonic() < until
-        time.sleep(0.01)
 
 
 @only(rest)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from idr import files_on_server
+from lab.shell import wait_until
 from tests.functional.privately import private_mounts, run
 
 pytestmark = pytest.mark.skipif(
@@ -233,9 +234,7 @@ def test_one_that_is_ended_leaves_nothing_mounted_and_what_it_began_is_taken_awa
     server.snapshot()
     device = f"/dev/disk/by-id/virtio-{server.clone[:20]}"
     unit("bring", "file", cp="#!/bin/sh\nhead -c 100000 /dev/zero > /run/copied\nexec sleep 3600\n")
-    until = time.monotonic() + 120
-    while server.do("so_far")["bytes"] < 100_000:
-        assert time.monotonic() < until
+    wait_until("some of it is there", lambda: server.do("so_far")["bytes"] >= 100_000, 120)
     assert files_on_server._is_in_use(device)
     assert sorted(os.listdir(MOUNT)) == ["file", f"{FOLDER}.partial"]
     assert stat.S_IMODE((MOUNT / f"{FOLDER}.partial").stat().st_mode) == 0o700

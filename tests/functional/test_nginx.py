@@ -4,17 +4,8 @@ import time
 
 import pytest
 
-from tests.functional.proxy_host import (
-    ANALYSIS,
-    EVERYWHERE,
-    INSIDE,
-    JUPYTER,
-    OUTSIDE,
-    PROXY,
-    PROXY_OTHER,
-    PUBLIC,
-    wait_until,
-)
+from lab.shell import wait_until
+from tests.functional.proxy_host import ANALYSIS, EVERYWHERE, INSIDE, JUPYTER, OUTSIDE, PROXY, PROXY_OTHER, PUBLIC
 from tests.tables import cases
 
 pytest_plugins = ["tests.functional.proxy_fixtures"]
@@ -250,7 +241,7 @@ def test_nobody_waits_while_an_old_entry_is_fetched_anew(brief):
     brief.answering(version=2, held_after=0)
     answers = [brief.get("/mapr/slow/") for _ in range(5)]
     assert {answer.body[:10] for answer in answers} == {b"version 1 "}
-    wait_until(lambda: brief.asked())
+    wait_until("it is fetched anew", brief.asked, 120)
     assert len(brief.asked()) == 1
     brief.let_go()
-    wait_until(lambda: brief.get("/mapr/slow/").body.startswith(b"version 2 "))
+    wait_until("the new one is there", lambda: brief.get("/mapr/slow/").body.startswith(b"version 2 "), 120)

@@ -4,7 +4,8 @@ import importlib.util
 
 import pytest
 
-from tests.functional.proxy_host import PUBLIC, wait_until
+from lab.shell import wait_until
+from tests.functional.proxy_host import PUBLIC
 
 pytest_plugins = ["tests.functional.proxy_fixtures"]
 
@@ -103,7 +104,7 @@ def test_refresh_asks_no_more_than_so_many_at_a_time(proxy):
     proxy.answering(delay=0.1, held_after=0)
     urls = [f"/mapr/many/{number}/" for number in range(20)]
     pid = proxy.begun("nginx_cache.refresh", urls, concurrency=3)
-    wait_until(lambda: len(proxy.asked()) == 3)
+    wait_until("three are asked for", lambda: len(proxy.asked()) == 3, 120)
     proxy.let_go()
     assert proxy.ended(pid) == 0
     assert proxy.busiest() == 3
@@ -144,7 +145,7 @@ def test_a_refresh_killed_in_the_middle_goes_on_where_it_was(proxy):
     written(proxy, [f"/mapr/{number}/" for number in range(200)])
     proxy.answering(held_after=60)
     pid = proxy.begun("nginx_cache.refresh", file=FILE, concurrency=2)
-    wait_until(lambda: len(proxy.asked()) == 62)             # so that all before are done
+    wait_until("two more are held", lambda: len(proxy.asked()) == 62, 120)    # so that all before are done
     assert proxy.salt("nginx_cache.refresh", file=FILE) == "ERROR: this file is being refreshed already"
     proxy.killed(pid)
     before = proxy.salt("nginx_cache.refresh", file=FILE, test=True)["done_before"]

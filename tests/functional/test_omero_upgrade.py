@@ -10,6 +10,7 @@ import time
 import pytest
 from salt.exceptions import CommandExecutionError
 
+from lab.shell import wait_until
 from tests.functional.omero_fixtures import environment, schema, sql
 
 pytest_plugins = ["tests.functional.omero_fixtures"]
@@ -33,6 +34,7 @@ COMMIT;
 """
 BACKUP = time.strftime("idr-%Y%m%dT%H%M%SZ", time.gmtime())  # that it exists is for the runner to know
 SLEEPER = "select 1 from pg_stat_activity where wait_event = 'PgSleep' and pid <> pg_backend_pid()"
+EXPORTER = "select 1 from pg_stat_activity where application_name = 'exporter' and state = 'active'"
 
 
 class Installation:
@@ -175,10 +177,7 @@ def test_it_isnt_done_while_somebody_is_in_the_database(server, database):
         ["psql", "-X", "-w", "-c", "select pg_sleep(3600)"], env={**environment(database), "PGAPPNAME": "exporter"}
     )
     try:
-        until = time.monotonic() + 120
-        while not sql(aside, "select 1 from pg_stat_activity where application_name = 'exporter' and state = 'active'"):
-            assert time.monotonic() < until
-            time.sleep(0.1)
+        wait_until("it is in there", lambda: sql(aside, EXPORTER), 120, every=0.1)
         server.refused("is in use by exporter from its own server. Stop that first")
     finally:
         other.kill()
@@ -244,10 +243,8 @@ def test_an_upgrade_killed_halfway_has_changed_nothing(server, database):
 
     working = threading.Thread(target=upgrade)
     working.start()
-    until = time.monotonic() + 120  # a dump is made and read before
-    while not sql(aside, SLEEPER):
-        assert time.monotonic() < until and not failures, failures
-        time.sleep(0.1)
+    # a dump is made and read before
+    wait_until("the script is at work", lambda: sql(aside, SLEEPER), 120, lambda: "; ".join(failures), every=0.1)
     psql = ["pgrep", "-f", "--", f"-f {server.script}"]
     os.kill(int(subprocess.run(psql, capture_output=True, text=True, check=True).stdout.split()[0]), signal.SIGKILL)
     working.join(timeout=120)

@@ -2,12 +2,12 @@
 
 import glob
 import os
-import time
 from pathlib import Path
 
 import pytest
 
 from idr.analysis import refreshing
+from lab.shell import wait_until
 from tests.functional.postgresql_host import (
     DATA,
     OURS,
@@ -157,10 +157,7 @@ def test_alter_system_does_not_last(server):
     assert_good(server.apply())
     sql("ALTER SYSTEM SET work_mem = '9MB'")
     sql("SELECT pg_reload_conf()")
-    until = time.monotonic() + 120
-    while sql("SHOW work_mem") != "9MB":
-        assert time.monotonic() < until
-        time.sleep(0.1)
+    wait_until("it is in force", lambda: sql("SHOW work_mem") == "9MB", 120)
     before = postmaster()
     results = server.apply()
     assert results["there is a cluster on /var/lib/pgsql"]["changes"][DATA]["old"] == {"own_settings": ["work_mem"]}

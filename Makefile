@@ -35,7 +35,7 @@ lint:      ## ruff and salt-lint
 BENCHES := thumbnail purge refresh highstate environment backup restore release
 bench:     ## what a page, a purge, a refresh, a highstate, an environment, a backup, a restore and a switch cost, each beside its baseline (as root)
 	@$(MAKE) --no-print-directory venv
-	@for each in $(BENCHES); do $(BIN)/python bench/$$each.py || exit 1; echo; done
+	@for each in $(BENCHES); do $(BIN)/python -m bench.$$each || exit 1; echo; done
 
 torture:   ## every kind of call of an apply and a destroy spoiled in every way, and fifty backups; hours, goes on where it was stopped
 	@$(MAKE) --no-print-directory venv

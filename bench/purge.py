@@ -2,7 +2,7 @@
 A purge of 200 000 entries under load, beside `rm -rf` below the zone: from the first change to fresh answers.
 
 The entries are as nginx writes them, on xfs; wrk asks for thumbnails at random all the while, and no request may fail.
-One visitor goes round 16 thumbnails spread over the zone and notes when each is fresh. ``python bench/purge.py``, as
+One visitor goes round 16 thumbnails spread over the zone and notes when each is fresh. ``python -m bench.purge``, as
 root.
 """
 

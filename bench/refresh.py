@@ -2,7 +2,7 @@
 nginx_cache.refresh of 5 000 URLs beside one after another. The back end answers 4 at a time in 20 ms each, so that the
 bound is 200 a second. Then it takes a second for each, and the brake is looked at.
 
-One after another is measured on the first 500. ``python bench/refresh.py``, as root.
+One after another is measured on the first 500. ``python -m bench.refresh``, as root.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 What a cached thumbnail costs nginx, beside bare nginx that serves the same bytes from a file: CPU per request.
 
 Same scheme, connections kept alive, nginx on one core and the client on another; in turns, of which the medians count.
-Bare nginx writes no log. ``python bench/thumbnail.py``, as root.
+Bare nginx writes no log. ``python -m bench.thumbnail``, as root.
 """
 
 from __future__ import annotations

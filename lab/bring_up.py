@@ -178,6 +178,10 @@ def _give_seat(here):
 
 def _apply(here, commit):
     environment = here.environment
+    there = [name for path in control.servers() if (name := hosts.known(path).hostname).endswith("-proxy")]
+    if there and f"{environment}-proxy" not in there:
+        raise LabError(f"{environment} is gone, and what took over is left as it is ({', '.join(there)}). For "
+                       f"a new {environment}: lab/ctl destroy, then lab/ctl up")
     _operator(f"{environment} is in the cloud",
               "salt-run", "environment.apply", environment, "apply=True", "deploy=False")
     _enrol(here, commit)

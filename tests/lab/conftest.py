@@ -149,6 +149,11 @@ def answer(text: str) -> Answer:
     return Answer(status, headers, body)
 
 
+def pytest_collection_modifyitems(items):
+    """What ends the lab's idr is last."""
+    items.sort(key=lambda item: item.get_closest_marker("ending") is not None)
+
+
 @pytest.fixture(scope="session")
 def lab() -> Lab:
     if os.environ.get("IDR_LAB_IS_UP"):

@@ -85,6 +85,18 @@ def killed_at(typist, command, calls, how):
     return (met, [f"break_lock=operator@seat:{pid}"]) if pid else ([], broken(said))
 
 
+def killed_at_first(lab, function, words, call):
+    """Type a command and kill it at the first of these calls, before it's sent; returns what breaks its lock."""
+    rules([(call, "killed before")])
+    try:
+        pid, said = killed_once(lab, function, words, lambda: any(faults.hits()))
+    finally:
+        faults.rules()
+    assert pid, said
+    wait_until("what was sent is done with", lambda: faults.in_hand() == 0, 300)
+    return f"break_lock=operator@seat:{pid}"
+
+
 def killed_once(lab, function, words, so):
     """
     Type a command and kill it once something is SO, which needn't last; returns its process, None where it had ended by

@@ -1,4 +1,7 @@
-"""A release at the operator's seat: a second IDR of the live one's data, looked at, switched to, and back again."""
+"""
+A release at the operator's seat: a second IDR of the live one's data, looked at, switched to, back again, and once more
+to stay: at its end there's no `idr`.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,13 @@ import pytest
 
 from . import visitors
 from .broken import BROKEN, on_each
-from .conftest import PUBLIC, until
-from .environments import inventory, run, script
-from .test_backup import backup, each_hour_of, kept
+from .conftest import PUBLIC, SERVERS, until
+from .environments import inventory, run
+from .faulty import killed_at_first
+from .test_backup import backup, each_hour_of
 from .test_environments import FILES, Load, rows
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.ending]
 
 PRODUCTION = f"production={PUBLIC}"
 USER = "visitor"  # of JupyterHub
@@ -26,17 +30,6 @@ LARGEST = r"""
 cd /opt/omero/web/OMERO.web/var/static
 find -L . -name '*.js' -size +1M -printf '%s %P\n' | sort -n | tail -n 1 | { read -r size path; sha256sum "$path"; }
 """
-TIDY = """
-for each in disk.snapshots():
-    if each.metadata.get("idr_set") in sets:
-        disk.delete_snapshot(each)
-        disk.wait_for_delete(each)
-address = net.get_ip(net.find_ip(public).id)
-for tag in address.tags:
-    if tag.startswith("idr-moved"):
-        net.delete(f"/floatingips/{address.id}/tags/{tag}")
-"""
-
 
 def release(lab, function, *words, seconds=1800):
     """`salt-run release.FUNCTION …` at the seat: its exit code and its answer."""
@@ -79,28 +72,19 @@ def newidr(lab, image):
         "rm -rf ~/.config/idr/newidr; cp -a ~/.config/idr/idr ~/.config/idr/newidr; rm ~/.config/idr/newidr/known_hosts"
     )
     lab.outside("sh", "-ec", site)
-    before, first = inventory(lab), rows(lab, "idr")
     load = Load(lab, image)
     try:
         code, answer = release(lab, "prepare", "newidr", "from=idr", "apply=True")
     finally:
         answers = load.end()
     assert code == 0, answer
-    sets = [answer["set"]]
-    if backup(lab, "show", *sets)["consistency"] != "quiesced":  # on a busy machine; without one none is switched
-        sets.append(backup(lab, "create", "idr", "apply=True", "frozen=60")["set"]["set"])
-    yield answer, answers
-    code, told = release(lab, "abort", "newidr", "confirm=newidr", "apply=True")
-    assert code == 0, told
-    script(lab, TIDY, sets=sets, public=PUBLIC)
-    assert kept(inventory(lab)) == kept(before)
-    assert rows(lab, "idr") == first
-    assert lab.get("/webclient/userdata/?after=newidr").status == 200
+    if backup(lab, "show", answer["set"])["consistency"] != "quiesced":  # on a busy machine; nothing is switched then
+        backup(lab, "create", "idr", "apply=True", "frozen=60")
+    return answers
 
 
 def test_the_first_one_served_without_a_failed_request(newidr):
-    _, answers = newidr
-    assert set(answers) == {"200"} and answers["200"] > 100, answers
+    assert set(newidr) == {"200"} and newidr["200"] > 100, newidr
 
 
 def test_it_has_the_first_ones_rows_and_files(lab, newidr):
@@ -234,3 +218,29 @@ def test_a_new_one_that_dies_while_it_is_watched_gives_the_public_back(lab, newi
     assert where(lab)["idr"] == PUBLIC and release(lab, "status")[0] == 0
     assert lab.get("/webclient/userdata/?after=undone").status == 200
     assert release(lab, "history")[1]["history"][0]["end"] == "undone"
+
+
+def test_switched_to_once_more_and_finished_the_first_one_is_gone_also_after_a_finish_that_was_killed(
+    lab, newidr, image
+):
+    code, told = release(lab, "switch", "newidr", PRODUCTION, "bake=4", "apply=True")
+    assert code == 0, told
+    its, sets = rows(lab, "newidr"), [it["set"] for it in backup(lab, "list", "idr")["sets"]]
+    finish = ("newidr", "confirm=idr", "even_if=early", "apply=True")
+    code, told = release(lab, "finish", "newidr", "confirm=idr", "apply=True")
+    assert code == 1 and "idr is kept until" in told["problems"][0], told  # for a way back
+
+    broken = killed_at_first(lab, "release.finish", finish, ("nova", "DELETE", r"/servers/[0-9a-f-]+$"))
+    code, told = release(lab, "finish", *finish, broken)
+    assert code == 0, told
+
+    assert not {name for name, *_ in inventory(lab)["server"]} & set(SERVERS) and where(lab) == {"newidr": PUBLIC}
+    assert rows(lab, "newidr") == its
+    assert lab.get(f"/webgateway/render_image/{image}/0/0/?dummy=finished").status == 200
+    assert release(lab, "history")[1]["history"][0]["kind"] == "finish" and release(lab, "status")[0] == 0
+    # the backups are the new one's, by its own clock, and those of the old one are kept
+    with each_hour_of(lab, "newidr"):
+        backup(lab, "create", "newidr", "scheduled=True")
+    assert len(backup(lab, "list", "newidr")["sets"]) == 1
+    assert [it["set"] for it in backup(lab, "list", "idr")["sets"]] == sets
+    assert "JupyterHub" in lab.get("/jupyter/hub/login").body

@@ -227,12 +227,14 @@ def _take_one(seen, server, step, streams):
 
 
 def _wait_for_answers(ssh, environment, tell):
-    """Until every minion answers the master, which each does within seconds of its start."""
+    """Until every minion answers the master, which each does within seconds of its start, on a busy server later."""
     ids = list(environment.servers)
     until = time.monotonic() + ANSWER
-    silent = ids
+    silent, patience = ids, 2
     while silent and time.monotonic() < until:
-        silent = sorted(set(ids) - set(ssh.ask_salt(environment.proxy, "answering", {"minions": ids}, seconds=180)))
+        asked = {"minions": ids, "seconds": patience}
+        silent = sorted(set(ids) - set(ssh.ask_salt(environment.proxy, "answering", asked, seconds=180)))
+        patience = min(2 * patience, 30)
     if silent:
         raise Refused(
             [

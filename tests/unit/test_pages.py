@@ -114,6 +114,20 @@ def test_a_function_that_a_page_names_is_there(page):
     assert missing == []
 
 
+@PAGES
+def test_an_argument_that_a_page_names_by_itself_is_one(page):
+    ours = [*RUNNERS.values(), *MODULES.values()]
+    takes, docs = {name for it in ours for name in (*it.takes, *more(it))}, "".join(it.doc for it in ours)
+    told = []
+    for place, span in page.spans:
+        if re.fullmatch(r"([a-z][a-z_]*=\S*)( [a-z][a-z_]*=\S*)*", span):
+            told += [(place, key) for key in re.findall(r"\b([a-z_]+)=", span) if key not in takes]
+            words = re.findall(r"even_if=([a-z,-]+)", span)
+            told += [(place, it) for said in words for it in said.split(",") if f"``{it}``" not in docs]
+
+    assert told == []
+
+
 @pytest.mark.parametrize("function", [*RUNNERS.values(), *MODULES.values()], ids=lambda function: function.name)
 def test_the_examples_of_a_function_can_be_typed(function):
     of_ours = [it for it in pages.examples(function) if it.function == function.name]

@@ -51,7 +51,7 @@ class Page:
         for number, line in enumerate(self.text.splitlines(), 1):
             if not line.startswith("|"):
                 is_said = False
-            elif line.startswith("| it says |"):
+            elif line.startswith(("| it says |", "| refused |")):
                 is_said = True
             elif is_said and not line.startswith("|---"):
                 first = line.split(" | ")[0].removeprefix("| ")

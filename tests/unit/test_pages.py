@@ -26,6 +26,7 @@ MORE = {  # what `**given` takes
     "release.prepare": ("from",),
 }
 MESSAGES = pages.messages()
+WRITTEN = {name for text in MESSAGES for name in re.findall(r"\bidr_\w+", text)}  # as metadata, in a cloud
 SHAPE = mapping(
     {
         "base": base.SHAPE,
@@ -41,14 +42,19 @@ MADE = ("pillar/environments/newidr.sls", "pillar/environments/<env>.sls")  # an
 FILES = (".sls", ".md", ".yaml", ".json", ".service", ".mount")
 # What stands in a page's message for what the code puts there
 STANDS = re.compile(
-    r"\b(?:switch|newidr|idr|nowhere)\b|ada@desk:4711|\d[\d.]*|ext4, dos, LVM2_member, …|en_US\.UTF-8|setlocale\(\)"
-    r"|state\.highstate|nginx\.redirects\.pages\./old|…/environment\.sls|…"
+    r"\bidr-production\b|\b(?:switch|newidr|idr|nowhere)\b|ada@desk:4711|\d[\d.]*|en_US\.UTF-8|setlocale\(\)"
+    r"|ext4, dos, LVM2_member, …|state\.highstate|nginx\.redirects\.pages\./old|…/environment\.sls|…"
 )
-NO_PARAMETERS = ("idr_aside", "idr_aside_for", "idr_enrolled", "idr_mismatch", "idr_role")  # what is written in a cloud
+UNITS = re.compile(r"(?:journalctl|systemctl (?:status|start|stop|restart))((?: (?!-u\b)[\w.-]+| -u [\w-]+)+)")
 OTHERS = {  # messages of other programs, which ours hand on
     "Save(…) returned error, retrying after …": "restic",
 }
 PAGES = pytest.mark.parametrize("page", pages.pages(), ids=lambda page: page.name)
+
+
+def is_said(message):
+    pieces = [re.escape(piece) for piece in STANDS.split(message) if piece.strip()]
+    return any(map(re.compile(".*".join(pieces)).search, MESSAGES))
 
 
 def wrong_with(command):
@@ -85,7 +91,9 @@ def wrong_of(function, command):
     if command.is_whole:
         problems += [f"{key}: missing" for key in function.required if key not in given]
     problems += [
-        f"{key}={given[key]}: True or False" for key in function.booleans if given.get(key, "True") not in "True False"
+        f"{key}={given[key]}: True or False"
+        for key in function.booleans
+        if given.get(key, "…") not in ("True", "False", "…")
     ]
     said = given.get("even_if", "").split(",") if "even_if" in given else []
     return problems + [
@@ -169,10 +177,10 @@ def test_a_key_of_pillar_that_a_page_names_is_there(page):
 
 
 @PAGES
-def test_a_parameter_of_an_environment_that_a_page_names_is_there(page):
+def test_a_parameter_or_metadata_that_a_page_names_is_there(page):
     named = [(place, span) for place, span in page.spans if re.fullmatch(r"(?:backup|release|vm|idr)_\w+", span)]
 
-    assert [(place, name) for place, name in named if name not in (*OF_CLOUD, *NO_PARAMETERS)] == []
+    assert [(place, name) for place, name in named if name not in OF_CLOUD and name not in WRITTEN] == []
 
 
 def wrong_in(raw):
@@ -231,9 +239,27 @@ def test_a_path_of_this_repository_that_a_page_names_is_there(page):
 
 @PAGES
 def test_a_message_that_a_page_explains_is_said(page):
-    def is_said(message):
-        pieces = [re.escape(piece) for piece in STANDS.split(message) if piece.strip()]
-        return any(map(re.compile(".*".join(pieces)).search, MESSAGES))
-
     missing = [(place, message) for place, message in page.said if message not in OTHERS and not is_said(message)]
     assert missing == []
+
+
+@PAGES
+def test_a_unit_that_a_page_names_is_one(page):
+    named = [(place, span) for place, span in page.spans if re.fullmatch(r"[\w<>-]+\.service", span)]
+    shown = [*page.spans, *((place, line) for place, _, text in page.blocks for line in text.splitlines())]
+    asked = [(place, words.split()) for place, text in shown for words in UNITS.findall(text)]
+    named += [(place, unit.removesuffix(".service")) for place, units in asked for unit in units if unit != "-u"]
+    named = [(place, unit) for place, unit in named if not unit.endswith(".mount")]  # by data_volume.unit
+
+    assert [(place, unit) for place, unit in named if not is_said(re.sub(r"-(\d+|<\w+>)(?=\.|$)", "-…", unit))] == []
+
+
+def test_a_command_that_a_message_tells_can_be_typed():
+    told = {}
+    for text in MESSAGES:
+        for name, rest in re.findall(r"salt-run (?:--\S+ )?([a-z_]+\.[a-z_]+)([^;:,()`]*)", text):
+            named = {key: value or "…" for key, value in re.findall(r" ([a-z_]+)=([\w,-]*)", rest)}
+            told[text[:120], name] = wrong_with(pages.Command("", "salt-run", name, [], named, is_whole=False))
+
+    assert len(told) > 100
+    assert {where: problems for where, problems in told.items() if problems} == {}

@@ -10,6 +10,7 @@ import yaml
 
 from idr import topology
 from idr.backup import destinations
+from idr.cloud import wanted
 from idr.errors import Refused
 from idr.release import expectations
 from idr.values import base, jupyterhub, nginx, omero, postgresql, secrets
@@ -19,10 +20,11 @@ from tests.tables import REPO
 
 RUNNERS, MODULES = pages.functions("_runners"), pages.functions("_modules")
 OF_CLOUD = yaml.safe_load((REPO / "pillar/environment_defaults.sls").read_text())
+TYPED = (*(key for key in OF_CLOUD if key not in wanted.IN_FILES), "address")
 MORE = {  # what `**given` takes
-    "environment.plan": ("address",),
-    "environment.apply": ("address",),
-    "backup.restore": ("address",),
+    "environment.plan": TYPED,
+    "environment.apply": TYPED,
+    "backup.restore": tuple(key for key in TYPED if key != "sources"),
     "release.prepare": ("from",),
 }
 MESSAGES = pages.messages()
@@ -77,7 +79,7 @@ def wrong_with(command):
 
 def more(function):
     """The arguments that a function judges by itself."""
-    return (*OF_CLOUD, *MORE[function.name]) if function.takes_more == "given" else ()
+    return MORE[function.name] if function.takes_more == "given" else ()
 
 
 def wrong_of(function, command):

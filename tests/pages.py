@@ -46,7 +46,7 @@ class Page:
 
     @property
     def said(self):
-        """``(place, message)`` of the first column of each table of what a command says: a message of several parts."""
+        """``(place, message)`` of the first column of each table of what a command says, or why it's refused."""
         found, is_said = [], False
         for number, line in enumerate(self.text.splitlines(), 1):
             if not line.startswith("|"):

@@ -104,6 +104,14 @@ def wrong_of(function, command):
     ]
 
 
+def test_what_is_looked_at_is_found_in_the_pages():
+    every, ours = pages.pages(), {**RUNNERS, **MODULES}
+
+    assert len([it for page in every for it in pages.commands(page, ours)]) > 120
+    assert len([it for page in every for it in page.said]) > 60
+    assert len(pages.examples(RUNNERS["backup.restore"])) > 3
+
+
 @PAGES
 def test_a_page_has_commands_that_can_be_typed(page):
     told = [(it.place, it.function, wrong_with(it)) for it in pages.commands(page, {**RUNNERS, **MODULES})]

@@ -6,9 +6,10 @@ What an operator supplies and git hasn't: a directory of their own, ``~/.config/
     tls/fullchain.pem, privkey.pem    the public certificate and its key
     oauth_client_secret               what the login provider gave for JupyterHub, one line
     known_hosts                       the servers' SSH host keys, by server name
+    release.sls, ca.pem               what a release asks of it, and whose certificates it trusts (idr/release)
     copies/NAME.yaml                  a place for copies of backups, and what opens it (idr/backup/destinations.py)
 
-It goes to the master's second pillar root over SSH, but for the last two. What it hasn't is left there as it is.
+It goes to the master's second pillar root over SSH, but for the last three. What it hasn't is left there as it is.
 """
 
 import json

@@ -81,4 +81,5 @@ def of_refilled(env, asked, done, seconds):
     if done.updated:
         answer |= outcome.of_update(env, done.updated, True, None)
     answer["done"] = [*done.steps, *(done.updated.steps if done.updated else [])]
-    return answer | {"volumes": done.volumes, "restored": f"{asked.set}, in {seconds:.0f} s"}
+    answer |= {"volumes": done.volumes, "restored": f"{asked.set}, in {seconds:.0f} s"}
+    return answer | ({"notes": list(done.notes)} if done.notes else {})

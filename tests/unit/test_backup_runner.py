@@ -374,10 +374,11 @@ def test_copies_are_listed_and_kept_by_their_own_rules(vault):
 
 
 def test_a_restore_from_a_copy_is_told_with_its_volumes(vault, tmp_path):
-    vault.result = refilling.Refilled(["idr-omero: install Salt"], [f"idr-omero:/data: {NEW.id}"], None)
+    notes = ("there is no tls",)
+    vault.result = refilling.Refilled(["idr-omero: install Salt"], [f"idr-omero:/data: {NEW.id}"], None, notes)
     told = vault.restore(NEW.id, "idr", copy="vault", apply=True, deploy=False, commit="0a1b", site=str(tmp_path))
     assert told["volumes"] == [f"idr-omero:/data: {NEW.id}"] and told["done"] == ["idr-omero: install Salt"]
-    assert told["result"] and told["comment"].endswith("it isn't deployed")
+    assert told["result"] and told["comment"].endswith("it isn't deployed") and told["notes"] == ["there is no tls"]
     [(asked, name, given, broken, then, folder, _)] = vault.asked
     assert (asked, name, given, broken, folder) == (refilling.Refill(NEW.id, VAULT), "idr", {}, None, tmp_path)
     assert then == {"named": "0a1b"}

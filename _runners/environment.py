@@ -202,7 +202,8 @@ def enrol(env, apply=False, replace=None, commit=None, site=None, **kwargs):
         return {"result": True, "comment": f"{env} is enrolled", "done": [str(step) for step in plan]}
     if not plan:
         return {"result": True, "comment": f"{env} is enrolled: nothing to change"}
-    return outcome.of_plan(f"salt-run environment.enrol {env} apply=True") | {"plan": [str(step) for step in plan]}
+    how = _typed("enrol", env, {"replace": ",".join(remade) or None, "commit": commit, "site": site})
+    return outcome.of_plan(how) | {"plan": [str(step) for step in plan]}
 
 
 @door
@@ -230,7 +231,8 @@ def update(env, apply=False, commit=None, even_if=None, site=None, **kwargs):
     """
     tell = milestones(__opts__, "environment/update")
     done = updating.update(env, apply, commit, _even_if(even_if), folder_of(env, site), tell)
-    return outcome.of_update(env, done, apply, commit)
+    how = _typed("update", env, {"commit": commit, "even_if": even_if, "site": site})
+    return outcome.of_update(env, done, None if apply else how)
 
 
 @door

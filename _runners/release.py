@@ -204,7 +204,7 @@ def rollback(
         return detached.run(new, _deed(typed, break_lock), tell)
     coming = seat.coming_rollback(new, allowed, not apply, _folders(site), tell)
     if not apply:
-        return _shown(outcome.of_coming(coming, typed), "release")
+        return _shown(outcome.of_coming(coming, _typed("rollback", new, given | {"break_lock": break_lock})), "release")
     for line in coming.lost:
         tell(f"lost by going back: {line}")
     return outcome.of_move(seat.begin(coming, limits, drain, allowed, break_lock, typed, _folders(site), tell))
@@ -238,7 +238,7 @@ def resume(new, back=False, apply=False, limit=300, bake=60, break_lock=None, he
         return detached.run(new, _deed(typed, break_lock), tell)
     coming = seat.coming_resume(new, back)
     if not apply:
-        return _shown(outcome.of_coming(coming, typed), "release")
+        return _shown(outcome.of_coming(coming, _typed("resume", new, given | {"break_lock": break_lock})), "release")
     return outcome.of_move(seat.resume(coming, back, limits, break_lock, typed, _folders(site), tell), back)
 
 

@@ -5,6 +5,7 @@ import shlex
 import pytest
 
 from idr.cloud.model import Plan, Step
+from idr.update import Rehearsal, Update
 from tests.runners import loaded
 
 PLAN = Plan("newidr", (Step("remove", "server", "newidr-omero", id="s-1"),))
@@ -24,6 +25,9 @@ def runner(tmp_path, monkeypatch):
 
     monkeypatch.setattr(module.applying, "plan", planned)
     monkeypatch.setattr(module.applying, "replacement", planned)
+    update = Update([], ["idr-proxy: this commit"], Rehearsal())
+    monkeypatch.setattr(module.enrolment, "enrol", lambda *_: (["idr-omero: install Salt"], False))
+    monkeypatch.setattr(module.updating, "update", lambda *_: update)
     monkeypatch.setattr(module.destroying, "destroy", planned)
     monkeypatch.setattr(module.destroying, "roll_back", planned)
     return module
@@ -49,6 +53,10 @@ def test_a_plan_is_told_with_the_very_command_that_does_it(runner, tmp_path):
     assert shown(replaced) == [
         "environment.replace", "idr", "server=idr-omero", "commit=0a1b2c3", "even_if=running", site,
     ]  # fmt: skip
+    enrolled = runner.enrol("idr", replace="idr-omero,idr-proxy", site=str(tmp_path))
+    assert shown({"data": enrolled}) == ["environment.enrol", "idr", "replace=idr-omero,idr-proxy", site]
+    updated = runner.update("idr", commit="0a1b2c3", even_if="failing", site=str(tmp_path))
+    assert shown({"data": updated}) == ["environment.update", "idr", "commit=0a1b2c3", "even_if=failing", site]
     assert shown(runner.destroy("newidr", site=str(tmp_path))) == [
         "environment.destroy", "newidr", "confirm=newidr", site,
     ]  # fmt: skip

@@ -30,6 +30,7 @@ class World:
 
     def __init__(self, monkeypatch, folder):
         self.folder, self.done, self.unfit, self.unmounted = folder, [], {}, []
+        (folder / "site.sls").touch()
         self.made = ("idr-omero",)
         self.repository = Repository(monkeypatch)
         self.repository.put(SET)

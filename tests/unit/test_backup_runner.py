@@ -125,6 +125,7 @@ def restored(runner, monkeypatch):
 
 
 def test_a_restore_is_planned_with_the_very_command_that_does_it(restored, tmp_path):
+    (tmp_path / "site.sls").touch()
     told = restored.restore(NEW.id, "idr", volumes="a-omero-data", even_if="live,failing", address="198.51.100.7",
                             commit="0a1b2c3", site=str(tmp_path))  # fmt: skip
 
@@ -139,6 +140,7 @@ def test_a_restore_is_planned_with_the_very_command_that_does_it(restored, tmp_p
 
 def test_a_restore_that_was_done_is_told_with_its_time_and_what_was_put_aside(restored, tmp_path):
     (tmp_path / "tls").mkdir()
+    (tmp_path / "site.sls").touch()
 
     told = restored.restore(NEW.id, "idr", apply=True, deploy=False, site=str(tmp_path))
 

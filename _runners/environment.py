@@ -89,11 +89,12 @@ def apply(
         return _planned(done, _typed("apply", env, words))
     if confirm is not None:
         raise Refused(["confirm: is for rollback=True alone"])
+    then = {"named": commit, "even_if": _even_if(even_if)}
     if not apply:
         words = given | _of_deploy(deploy, commit, even_if) | {"site": site}
         return _planned(applying.plan(env, given), _typed("apply", env, words))
-    then = {"named": commit, "even_if": _even_if(even_if)} if deploy else None
-    return outcome.of_apply(env, applying.apply(env, given, break_lock, then, folder_of(env, site), tell))
+    done = applying.apply(env, given, break_lock, then if deploy else None, folder_of(env, site), tell)
+    return outcome.of_apply(env, done)
 
 
 @door

@@ -26,7 +26,7 @@ def plan(new, set=None, commit=None, even_if=None, site=None, **given):
     """
     Say what has to be done until an environment is ready to be switched to, and what keeps it from being done.
 
-    new:   the new environment's name; all further arguments as for ``release.prepare``
+    new:  the new environment's name; all further arguments as for ``release.prepare``, but for ``break_lock``
 
     Changes nothing; the exit code is 1 where something blocks. As data with ``--out=json``.
 

@@ -91,6 +91,8 @@ def refill(asked, name, given, broken, deploy, folder, tell):
         made = applying.apply(name, _given(given), broken, None, folder, tell, purpose="restore")
         steps += [str(step) for step in made.plan.steps]
         new, notes = made.new, tuple(restoring.not_supplied(made.plan, folder))
+        for line in notes:  # it may be wanted before all of it is there
+            tell(line)
     enrolled, _ = enrol.enrol(name, True, new, deploy["named"], folder, tell)
     steps += [str(step) for step in enrolled]
     filled = _fill(asked, it, name, folder, tell)

@@ -31,7 +31,7 @@ class World:
     def __init__(self, monkeypatch, folder):
         self.folder, self.done, self.unfit, self.unmounted = folder, [], {}, []
         (folder / "site.sls").touch()
-        self.made = ("idr-omero",)
+        self.made, self.lines = ("idr-omero",), []
         self.repository = Repository(monkeypatch)
         self.repository.put(SET)
         (folder / "table").write_text(BY_HAND)
@@ -85,7 +85,7 @@ class World:
 
     def refill(self, deploy=THEN, volumes=None, id_=SET.id, even_if=(), **given):
         asked = refilling.Refill(id_, VAULT, volumes, frozenset(even_if))
-        return refilling.refill(asked, "idr", given, None, deploy, self.folder, lambda line: None)
+        return refilling.refill(asked, "idr", given, None, deploy, self.folder, self.lines.append)
 
     def plan(self, volumes=None, id_=SET.id, **given):
         return refilling.plan(refilling.Refill(id_, VAULT, volumes), "idr", given, self.folder)
@@ -139,7 +139,7 @@ def test_a_certificate_that_was_not_supplied_is_told_of_where_the_proxy_is_made(
     assert world.plan().notes[-1] != line and world.refill().notes == ()  # its proxy is there
 
     world.made += ("idr-proxy",)
-    assert world.plan().notes[-1] == line and world.refill().notes == (line,)
+    assert world.plan().notes[-1] == line and world.refill().notes == (line,) and line in world.lines
 
     (world.folder / "tls").mkdir()
     assert line not in world.plan().notes and world.refill().notes == ()

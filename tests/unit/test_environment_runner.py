@@ -78,4 +78,5 @@ def test_what_means_nothing_where_something_is_taken_back_is_refused_and_nothing
         "deploy: means nothing with rollback=True",
     ]
     assert (told["retcode"], runner.asked) == (1, [])
+    assert runner.apply("newidr", even_if="busy")["problems"] == ["even_if: only `failing` can be said, not busy"]
     assert runner.apply("newidr", confirm="newidr")["problems"] == ["confirm: is for rollback=True alone"]

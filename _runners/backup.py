@@ -43,10 +43,11 @@ __func_alias__ = {"list_": "list"}
 
 
 SCHEDULED = "idr-backup-scheduled.service"
+USUAL = 20  # seconds for which a volume may be held still
 
 
 @door
-def create(env, apply=False, frozen=20, even_if=None, break_lock=None, scheduled=False, site=None, **kwargs):
+def create(env, apply=False, frozen=USUAL, even_if=None, break_lock=None, scheduled=False, site=None, **kwargs):
     """
     Take a backup set of an environment: snapshots of all its data volumes. Those that can't be made again, omero-data
     and database-db, are held still together until theirs are there. Visitors are answered meanwhile.
@@ -86,7 +87,8 @@ def create(env, apply=False, frozen=20, even_if=None, break_lock=None, scheduled
     environment, cloud = table.of_master(__opts__), connect(wanted.cloud_of(env))
     with asking(__opts__) as ask:
         if not apply:
-            return outcome.of_coming(taking.plan(cloud, environment, ask, frozen, even_if))
+            how = _typed("create", env, *_also(frozen=frozen if frozen != USUAL else None, even_if=even_if))
+            return outcome.of_coming(taking.plan(cloud, environment, ask, frozen, even_if), how)
         return outcome.of_taken(taking.take(cloud, environment, ask, frozen, even_if, break_lock, who(), tell))
 
 
@@ -219,7 +221,7 @@ def prune(env=None, apply=False, retired=False, break_lock=None, cloud=None, **k
         steps = [step for it in done for step in it.plan.steps]
         return outcome.of_steps(steps, "what nothing keeps is gone", "nothing to remove")
     planned = pruning.plan(connection, env, retired)
-    how = _typed("prune", *([env] if env else []), *(["retired=True"] if retired else []))
+    how = _typed("prune", *([env] if env else []), *_also(retired=retired or None, cloud=cloud))
     return _planned([it.plan for it in planned], [line for it in planned for line in it.lines], how)
 
 
@@ -258,8 +260,8 @@ def verify(set=None, apply=False, pick=None, env=None, sample=1000, break_lock=N
     connection = _cloud(env or manifest.environment_of(set), cloud)
     id_ = set or verifying.pick(connection, env)
     if not apply:
-        words = [set] if set else ["pick=random", *([f"env={env}"] if env else [])]
-        words += [f"sample={sample}"] * (sample != 1000)
+        words = [set] if set else ["pick=random", *_also(env=env)]
+        words += _also(sample=sample if sample != 1000 else None, cloud=cloud, site=site)
         return _planned_one(verifying.plan(connection, id_), _typed("verify", *words))
     tell, folder = milestones(__opts__, "backup/verify"), folder_of(manifest.environment_of(id_), site)
     return outcome.of_proof(verifying.verify(connection, id_, folder, read, break_lock, tell))
@@ -306,7 +308,7 @@ def copy(set=None, to=None, apply=False, env=None, even_if=None, break_lock=None
         raise Refused([f"env={env}: {folder} has no {table.FILE} with servers made by hand: say a set of it to copy"])
     if not apply:
         plan = copying.plan_by_hand(env, folder, asked) if env else copying.plan(_cloud(name, cloud), asked)
-        words = [*([f"env={env}"] if env else [set]), f"to={to}", *([f"even_if={even_if}"] if even_if else [])]
+        words = [*([f"env={env}"] if env else [set]), *_also(to=to, even_if=even_if, cloud=cloud, site=site)]
         return _planned_one(plan, _typed("copy", *words))
     tell = milestones(__opts__, "backup/copy")
     if env:
@@ -366,7 +368,7 @@ def prune_copies(env, at, apply=False, cloud=None, site=None, **kwargs):
     if apply:
         answer = outcome.of_steps(done.plan.steps, "what no rule keeps is gone", "nothing to remove")
         return answer | ({"notes": list(done.plan.notes)} if done.plan.notes else {})
-    return _planned([done.plan], list(done.lines), _typed("prune_copies", env, f"at={at}"))
+    return _planned([done.plan], list(done.lines), _typed("prune_copies", env, *_also(at=at, cloud=cloud, site=site)))
 
 
 @door
@@ -427,7 +429,7 @@ def restore(
     folder, words, tell = folder_of(into, site), _words(even_if), milestones(__opts__, "backup/restore")
     failing = "failing" if "failing" in words else None
     typed = {"copy": copy, "volumes": volumes, "even_if": even_if, "deploy": None if deploy else False} | given
-    how = _typed("restore", set, f"into={into}", *(f"{key}={it}" for key, it in typed.items() if it is not None))
+    how = _typed("restore", set, *_also(into=into, **typed, commit=commit, site=site))
     uses, began = tuple(str(volumes).split(",")) if volumes else None, time.monotonic()
     if copy is not None:
         if file is not None or words - {"failing", *refilling.MAY_BE_SAID}:
@@ -444,7 +446,7 @@ def restore(
         problems = [f"{key}: means nothing with file=" for key, value in others.items() if value is not None]
         if problems:
             raise Refused(problems)
-        return _files(set, file, volumes, into, apply, break_lock, folder, tell)
+        return _files(set, file, volumes, into, apply, break_lock, site, tell)
     asked = restoring.Restore(set, uses, words - {"failing"})
     if not apply:
         plan = restoring.plan(asked, into, given)
@@ -505,18 +507,18 @@ def _kept(function, words, said, apply, broken, cloud):
     plan = keeping.say(connection, id_, said, function, apply, broken, milestones(__opts__, f"backup/{function}"))
     if apply:
         return outcome.of_steps(plan.steps, f"{id_} is {function}ned")
-    return _planned_one(plan, _typed(function, *words))
+    return _planned_one(plan, _typed(function, *words, *_also(cloud=cloud)))
 
 
-def _files(set, file, volumes, env, apply, broken, folder, tell):
+def _files(set, file, volumes, env, apply, broken, site, tell):
     """Single files brought back, or a plan of that."""
     paths = [str(path) for path in (file if isinstance(file, list) else str(file).split(","))]
     asked = files.Files(set, tuple(paths), str(volumes or files.USUAL))
     words = [set, f"into={env}", f"file={json.dumps(paths) if any(',' in it for it in paths) else ','.join(paths)}"]
     words += [f"volumes={asked.use}"] if asked.use != files.USUAL else []
     if not apply:
-        return _planned_one(bringing.plan(asked, env), _typed("restore", *words))
-    brought = bringing.bring(asked, env, broken, folder, shlex.join(["backup.restore", *words]), tell)
+        return _planned_one(bringing.plan(asked, env), _typed("restore", *words, *_also(site=site)))
+    brought = bringing.bring(asked, env, broken, folder_of(env, site), shlex.join(["backup.restore", *words]), tell)
     return {"result": True, "comment": f"of {set}, brought back beside what is there", "restored": brought}
 
 
@@ -535,6 +537,11 @@ def _sample(set, pick, env, sample):
 
 def _words(even_if):
     return frozenset(str(even_if).split(",") if even_if else ())
+
+
+def _also(**words):
+    """What was typed by name, None what wasn't."""
+    return [f"{key}={value}" for key, value in words.items() if value is not None]
 
 
 def _typed(function, *words):

@@ -23,7 +23,7 @@ def plan(env, **given):
     """
     Say what has to be done in the cloud until an environment is as it should be, and what keeps it from being done.
 
-    env:  the environment's name; all further arguments as for ``environment.apply``
+    env:  the environment's name; further, ``sources``, ``address`` and any parameter, as for ``environment.apply``
 
     Changes nothing; the exit code is 1 where something blocks. As data with ``--out=json``.
 
@@ -78,18 +78,23 @@ def apply(
     """
     tell = milestones(__opts__, "environment/apply")
     if rollback:
+        others = given | _of_deploy(deploy, commit, even_if)
+        problems = [f"{key}: means nothing with rollback=True" for key, value in others.items() if value is not None]
+        if problems:
+            raise Refused(problems)
         done = destroying.roll_back(env, confirm, apply, break_lock, folder_of(env, site), tell)
-        confirmed = f" confirm={env}" if destroying.loses_data(done) else ""
-        how = f"salt-run environment.apply {env} rollback=True{confirmed} apply=True"
         if apply:
             return outcome.of_removal(done, f"{env}: what the unfinished run made is gone")
-        return _planned(done, how)
+        words = {"rollback": True, "confirm": env if destroying.loses_data(done) else None, "site": site}
+        return _planned(done, _typed("apply", env, words))
     if confirm is not None:
         raise Refused(["confirm: is for rollback=True alone"])
+    then = {"named": commit, "even_if": _even_if(even_if)}
     if not apply:
-        return _planned(applying.plan(env, given), _typed("apply", env, given))
-    then = {"named": commit, "even_if": _even_if(even_if)} if deploy else None
-    return outcome.of_apply(env, applying.apply(env, given, break_lock, then, folder_of(env, site), tell))
+        words = given | _of_deploy(deploy, commit, even_if) | {"site": site}
+        return _planned(applying.plan(env, given), _typed("apply", env, words))
+    done = applying.apply(env, given, break_lock, then if deploy else None, folder_of(env, site), tell)
+    return outcome.of_apply(env, done)
 
 
 @door
@@ -129,10 +134,8 @@ def replace(env, server, apply=False, deploy=True, break_lock=None, commit=None,
     running = "running" if "running" in allowed else None
     then = {"named": commit, "even_if": _even_if(",".join(it for it in allowed if it != "running") or None)}
     if not apply:
-        how = f"salt-run environment.replace {env} server={server} apply=True" + (
-            f" even_if={even_if}" if even_if else ""
-        )
-        return _planned(applying.replacement(env, server, running), how)
+        words = {"server": server} | _of_deploy(deploy, commit, even_if) | {"site": site}
+        return _planned(applying.replacement(env, server, running), _typed("replace", env, words))
     tell = milestones(__opts__, "environment/replace")
     done = applying.replace_server(
         env, server, running, break_lock, then if deploy else None, folder_of(env, site), tell
@@ -166,7 +169,7 @@ def destroy(env, confirm=None, apply=False, break_lock=None, site=None, **kwargs
     done = destroying.destroy(env, confirm, apply, break_lock, folder_of(env, site), tell)
     if apply:
         return outcome.of_removal(done, f"{env} is gone" if done.steps else f"{env}: nothing of it is in the cloud")
-    return _planned(done, f"salt-run environment.destroy {env} confirm={env} apply=True")
+    return _planned(done, _typed("destroy", env, {"confirm": env, "site": site}))
 
 
 @door
@@ -200,7 +203,8 @@ def enrol(env, apply=False, replace=None, commit=None, site=None, **kwargs):
         return {"result": True, "comment": f"{env} is enrolled", "done": [str(step) for step in plan]}
     if not plan:
         return {"result": True, "comment": f"{env} is enrolled: nothing to change"}
-    return outcome.of_plan(f"salt-run environment.enrol {env} apply=True") | {"plan": [str(step) for step in plan]}
+    how = _typed("enrol", env, {"replace": ",".join(remade) or None, "commit": commit, "site": site})
+    return outcome.of_plan(how) | {"plan": [str(step) for step in plan]}
 
 
 @door
@@ -228,7 +232,8 @@ def update(env, apply=False, commit=None, even_if=None, site=None, **kwargs):
     """
     tell = milestones(__opts__, "environment/update")
     done = updating.update(env, apply, commit, _even_if(even_if), folder_of(env, site), tell)
-    return outcome.of_update(env, done, apply, commit)
+    how = _typed("update", env, {"commit": commit, "even_if": even_if, "site": site})
+    return outcome.of_update(env, done, None if apply else how)
 
 
 @door
@@ -314,9 +319,14 @@ def _even_if(said):
     return said
 
 
+def _of_deploy(deploy, commit, even_if):
+    """What was typed about the deploy, None what wasn't."""
+    return {"deploy": None if deploy else False, "commit": commit, "even_if": even_if}
+
+
 def _typed(function, env, given):
     """The command that does what was planned, as it's typed in a shell."""
-    words = [f"{key}={value}" for key, value in given.items()]
+    words = [f"{key}={value}" for key, value in given.items() if value is not None]
     return shlex.join(["salt-run", f"environment.{function}", env, *words, "apply=True"])
 
 

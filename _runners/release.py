@@ -13,11 +13,31 @@ from idr.release import status as standing
 from idr.site import folder_of
 
 __load__ = [
-    "prepare", "check", "switch", "rollback", "resume", "status", "history", "finish", "abort", "seen_", "writes",
+    "plan", "prepare", "check", "switch", "rollback", "resume", "status", "history", "finish", "abort", "seen_",
+    "writes",
 ]  # fmt: skip
 __func_alias__ = {"seen_": "seen"}
 
 DEFAULTS = {"limit": 300, "bake": 60, "drain": 0}
+
+
+@door
+def plan(new, set=None, commit=None, even_if=None, site=None, **given):
+    """
+    Say what has to be done until an environment is ready to be switched to, and what keeps it from being done.
+
+    new:  the new environment's name; all further arguments as for ``release.prepare``, but for ``break_lock``
+
+    Changes nothing; the exit code is 1 where something blocks. As data with ``--out=json``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run release.plan newidr from=idr
+    """
+    _has_to_be_at_a_seat("plan", new)
+    return _planned(_asked(new, set, commit, even_if, given), site)
 
 
 @door
@@ -49,12 +69,11 @@ def prepare(new, apply=False, set=None, commit=None, even_if=None, break_lock=No
         salt-run release.prepare newidr from=idr set=idr-20261125T030000Z apply=True
     """
     _has_to_be_at_a_seat("prepare", new)
-    begun = preparing.Prepare(str(new), _from(given), set, commit, frozenset(_words(even_if)))
-    if apply:
-        done = preparing.prepare(begun, break_lock, _folders(site), milestones(__opts__, "release"))
-        return outcome.of_prepared(begun, done)
-    how = shlex.join(["salt-run", *begun.typed.split(), *([f"site={site}"] if site else []), "apply=True"])
-    return _shown(outcome.of_preparing(begun, preparing.plan(begun, _folders(site)), how))
+    asked_for = _asked(new, set, commit, even_if, given)
+    if not apply:
+        return _planned(asked_for, site)
+    done = preparing.prepare(asked_for, break_lock, _folders(site), milestones(__opts__, "release"))
+    return outcome.of_prepared(asked_for, done)
 
 
 @door
@@ -185,7 +204,7 @@ def rollback(
         return detached.run(new, _deed(typed, break_lock), tell)
     coming = seat.coming_rollback(new, allowed, not apply, _folders(site), tell)
     if not apply:
-        return _shown(outcome.of_coming(coming, typed), "release")
+        return _shown(outcome.of_coming(coming, _typed("rollback", new, given | {"break_lock": break_lock})), "release")
     for line in coming.lost:
         tell(f"lost by going back: {line}")
     return outcome.of_move(seat.begin(coming, limits, drain, allowed, break_lock, typed, _folders(site), tell))
@@ -219,7 +238,7 @@ def resume(new, back=False, apply=False, limit=300, bake=60, break_lock=None, he
         return detached.run(new, _deed(typed, break_lock), tell)
     coming = seat.coming_resume(new, back)
     if not apply:
-        return _shown(outcome.of_coming(coming, typed), "release")
+        return _shown(outcome.of_coming(coming, _typed("resume", new, given | {"break_lock": break_lock})), "release")
     return outcome.of_move(seat.resume(coming, back, limits, break_lock, typed, _folders(site), tell), back)
 
 
@@ -384,6 +403,16 @@ def writes(env, since, site=None, **kwargs):
         answers = asked.writes(ask, environment, since)
     servers = asked.of_production(environment)
     return {"result": True, "comment": f"written to {env} since {since}", "asked": servers, "writes": answers}
+
+
+def _asked(new, set, commit, even_if, given):
+    return preparing.Prepare(str(new), _from(given), set, commit, frozenset(_words(even_if)))
+
+
+def _planned(asked_for, site):
+    """A release as it would be prepared, with the command that does it."""
+    how = shlex.join(["salt-run", *asked_for.typed.split(), *([f"site={site}"] if site else []), "apply=True"])
+    return _shown(outcome.of_preparing(asked_for, preparing.plan(asked_for, _folders(site)), how))
 
 
 def _has_to_be_at_a_seat(function, *words):

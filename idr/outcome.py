@@ -26,19 +26,23 @@ def of_apply(env, applied):
     if done:
         answer["comment"] = f"{env} is as it should be"
     if applied.updated:
-        answer |= of_update(env, applied.updated, True, None) if applied.updated.deployed or not done else {}
+        answer |= of_update(env, applied.updated) if applied.updated.deployed or not done else {}
     done += applied.updated.steps if applied.updated else []
     return answer | {"calls": applied.calls} | ({"done": done} if done else {})
 
 
-def of_update(env, done, apply, commit):
-    """What an update did or would do."""
+def of_update(env, done, how=None):
+    """
+    What an update did or would do.
+
+    how:  the command that does it, where it's a plan
+    """
     rehearsal, deployed = done.rehearsal, done.deployed
     answer = {"result": True, "comment": f"{env}: nothing to change"}
     if done.commits:
         answer["commits"] = done.commits
     if done.steps:
-        answer["done" if apply else "plan"] = done.steps
+        answer["plan" if how else "done"] = done.steps
     if deployed:
         answer["changed"] = deployed.changed
         answer["report"] = f"{env}-proxy:{deployed.report}"
@@ -46,10 +50,9 @@ def of_update(env, done, apply, commit):
         if deployed.failed:
             answer |= {"result": False, "comment": f"the deploy of {env} failed", "problems": deployed.failed}
         return answer
-    if done.steps and apply:
+    if done.steps and not how:
         answer["comment"] = f"{env} has this commit; its servers have nothing to change"
     elif not (rehearsal.is_empty and not done.steps):
-        how = f"salt-run environment.update {env} apply=True" + (f" commit={commit}" if commit else "")
         answer["comment"] = f"a plan, nothing that serves was changed. To do it: {how}"
         if rehearsal.would:
             answer["changes"] = rehearsal.would

@@ -24,9 +24,13 @@ def of_steps(steps, comment, nothing="nothing to change"):
     return {"result": True, "comment": comment, "done": [str(step) for step in steps]}
 
 
-def of_coming(coming):
-    """A set that would be taken."""
-    answer = outcome.of_plan(f"salt-run backup.create {coming.environment} apply=True", coming.problems)
+def of_coming(coming, how):
+    """
+    A set that would be taken.
+
+    how:  the command that takes it
+    """
+    answer = outcome.of_plan(how, coming.problems)
     answer |= {"snapshots": {part.use: part.name for part in coming.parts}, "needed": coming.needed}
     return answer | ({"notes": list(coming.notes)} if coming.notes else {})
 
@@ -79,6 +83,7 @@ def of_refilled(env, asked, done, seconds):
     had = f"{env} has what the copy of {asked.set} at {asked.origin.name} has"
     answer = {"result": True, "comment": f"{had}; it isn't deployed"}
     if done.updated:
-        answer |= outcome.of_update(env, done.updated, True, None)
+        answer |= outcome.of_update(env, done.updated)
     answer["done"] = [*done.steps, *(done.updated.steps if done.updated else [])]
-    return answer | {"volumes": done.volumes, "restored": f"{asked.set}, in {seconds:.0f} s"}
+    answer |= {"volumes": done.volumes, "restored": f"{asked.set}, in {seconds:.0f} s"}
+    return answer | ({"notes": list(done.notes)} if done.notes else {})

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from idr import at_master, enrol, table, update
-from idr.backup import copied, copying
+from idr.backup import copied, copying, restoring
 from idr.backup.model import PRODUCTION
 from idr.cloud import applying, wanted
 from idr.cloud.model import Plan, Step
@@ -40,11 +40,15 @@ class Refill:
 
 @dataclass(frozen=True)
 class Refilled:
-    """What was made and enrolled before, the volumes and what they have, and the deploy, None where none was asked."""
+    """
+    What was made and enrolled before, the volumes and what they have, the deploy, None where none was asked; and what
+    wasn't supplied.
+    """
 
     steps: list[str]
     volumes: list[str]
     updated: update.Update | None
+    notes: tuple[str, ...] = ()
 
 
 def plan(asked, name, given, folder):
@@ -66,6 +70,7 @@ def plan(asked, name, given, folder):
     notes = [f"{it.id} is of {it.taken:%Y-%m-%d %H:%M} UTC, and comes from {asked.origin.name}"]
     notes += [f"{it.id} was disproved, {it.disproved}"] if it.disproved else []
     notes.append("each volume has to be empty, which its server is asked as soon as it's mounted there")
+    notes += restoring.not_supplied(made, folder)
     return Plan(name, steps, made.kept, made.problems, (*notes, *made.notes), made.needed, made.free)
 
 
@@ -79,19 +84,22 @@ def refill(asked, name, given, broken, deploy, folder, tell):
 
     Refused with every problem at once; of a server whose volume isn't empty, before anything is put back anywhere.
     """
-    it, new, steps = _copy(asked, tell), [], []
+    it, new, steps, notes = _copy(asked, tell), [], [], ()
     if not table.is_by_hand(folder):
         uses = [volume.use for volume in wanted.read(name, given).volumes]
         _chosen(asked, it, uses)
         made = applying.apply(name, _given(given), broken, None, folder, tell, purpose="restore")
         steps += [str(step) for step in made.plan.steps]
-        new = made.new
+        new, notes = made.new, tuple(restoring.not_supplied(made.plan, folder))
+        for line in notes:  # it may be wanted before all of it is there
+            tell(line)
     enrolled, _ = enrol.enrol(name, True, new, deploy["named"], folder, tell)
     steps += [str(step) for step in enrolled]
     filled = _fill(asked, it, name, folder, tell)
     if "even_if" not in deploy:
-        return Refilled(steps, filled, None)
-    return Refilled(steps, filled, update.update(name, True, deploy["named"], deploy["even_if"], folder, tell))
+        return Refilled(steps, filled, None, notes)
+    updated = update.update(name, True, deploy["named"], deploy["even_if"], folder, tell)
+    return Refilled(steps, filled, updated, notes)
 
 
 def _copy(asked, tell):

@@ -19,6 +19,7 @@ from idr.errors import Refused
 
 MISMATCH, LIVE, AGAIN, DISPROVED = "mismatch", "live", "again", "disproved"
 MAY_BE_SAID = (MISMATCH, LIVE, AGAIN, DISPROVED)
+OAUTH = "client_id"  # of an authenticator's configuration that comes with a client secret
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,16 @@ def not_supplied(plan, folder):
     folder:  that directory; no set has what is in it
     """
     proxy = ("make", "server", f"{plan.environment}-proxy")
-    if proxy not in [(step.verb, step.kind, step.name) for step in plan.steps] or (folder / "tls").exists():
+    if proxy not in [(step.verb, step.kind, step.name) for step in plan.steps]:  # the master has them from before
         return []
-    return [f"there is no {folder}/tls: the new proxy makes a certificate of its own, which no browser trusts"]
+    site, lines = folder / "site.sls", []
+    if not (folder / "tls").exists():
+        lines.append(f"there is no {folder}/tls: the new proxy makes a certificate of its own, which no browser trusts")
+    if not site.exists():
+        lines.append(f"there is no {site}: defaults stand in, and what only a site can give isn't set up without it")
+    elif OAUTH in site.read_text() and not (folder / "oauth_client_secret").exists():
+        lines.append(f"there is no {folder}/oauth_client_secret: nothing stands in, and nobody logs in to JupyterHub")
+    return lines
 
 
 def _given(asked, given):

@@ -163,6 +163,9 @@ def _begun(pool, meant, shown):
             project.facts, old, name, meant.named, live.addresses_of
         ),
         f"{new} holds a spare address": lambda: guards.spare(project.facts, new),
+        f"there's room for a backup set of {new}, which it takes by itself once it's live": lambda: guards.room(
+            project.facts, new
+        ),
         f"{old} has a quiesced backup set that is young enough": lambda: guards.young_set(
             project, old, expected.result().set_hours, datetime.now(UTC)
         ),

@@ -10,7 +10,7 @@ from idr.backup import listing, manifest
 from idr.backup.holding import reason
 from idr.backup.model import QUIESCED
 from idr.backup.retention import EARLY
-from idr.cloud import live, lock
+from idr.cloud import checks, live, lock, mark
 from idr.cloud.destroying import base, unfinished
 from idr.cloud.model import PRODUCTION_TAG
 
@@ -149,6 +149,14 @@ def spare(facts, new):
     limit, used = facts.quotas["floatingip"]
     full = f". The quota of floating IPs is used up, too ({used} of {limit})" if 0 <= limit <= used else ""
     return [f"{new} has no floating IP: salt-run environment.apply {new} apply=True gives it one{full}"]
+
+
+def room(facts, new):
+    """NEW, which backs itself up once it's live, has room for a set of its volumes within the project's quotas."""
+    volumes = [it for it in facts.of(new, "volume") if it.what["use"] and mark.is_current(it)]
+    needed = {"snapshots": len(volumes), "gigabytes": sum(it.what["size"] for it in volumes)}
+    prune = "salt-run backup.prune tells which sets nothing keeps"
+    return [f"no room for a backup set of {new}: {line}; {prune}" for line in checks.shortages(needed, facts)]
 
 
 def young_set(project, old, hours, now):

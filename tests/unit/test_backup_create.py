@@ -101,6 +101,8 @@ def test_a_plan_that_is_blocked_is_a_failure_with_every_problem(master, monkeypa
     assert told["comment"].endswith("To do it: salt-run backup.create idr apply=True")
     assert told["snapshots"] == {"omero-data": "idr-omero-data-20261125T030000Z"}
     assert told["needed"] == {"snapshots": 1, "gigabytes": 500}
+    told = master.create("idr", frozen=40, even_if="silent")
+    assert told["comment"].endswith("salt-run backup.create idr frozen=40 even_if=silent apply=True")
 
     blocked = preparing.Coming("idr-20261125T030000Z", "idr", NOW, parts, {}, (), ("no room", "frozen"), ())
     monkeypatch.setattr(master.taking, "plan", lambda *given: blocked)

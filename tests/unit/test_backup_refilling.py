@@ -30,6 +30,8 @@ class World:
 
     def __init__(self, monkeypatch, folder):
         self.folder, self.done, self.unfit, self.unmounted = folder, [], {}, []
+        (folder / "site.sls").touch()
+        self.made, self.lines = ("idr-omero",), []
         self.repository = Repository(monkeypatch)
         self.repository.put(SET)
         (folder / "table").write_text(BY_HAND)
@@ -48,12 +50,15 @@ class World:
 
     def planned(self, name, given):
         self.done.append(("plan", given))
-        return Plan(name, (Step("make", "server", "idr-omero", {"metadata": {"idr_role": "omero"}}),))
+        return Plan(name, self.servers())
 
     def apply(self, name, given, broken, deploy, folder, tell, purpose):
         assert (deploy, purpose) == (None, "restore")
         self.done.append(("apply", given))
-        return Applied(Plan(name, (Step("make", "server", "idr-omero"),)), 3, new=("idr-omero",))
+        return Applied(Plan(name, self.servers()), 3, new=self.made)
+
+    def servers(self):
+        return tuple(Step("make", "server", server) for server in self.made)
 
     def enrol(self, name, apply, new, named, folder, tell):
         self.done.append(("enrol", tuple(new), named))
@@ -80,7 +85,7 @@ class World:
 
     def refill(self, deploy=THEN, volumes=None, id_=SET.id, even_if=(), **given):
         asked = refilling.Refill(id_, VAULT, volumes, frozenset(even_if))
-        return refilling.refill(asked, "idr", given, None, deploy, self.folder, lambda line: None)
+        return refilling.refill(asked, "idr", given, None, deploy, self.folder, self.lines.append)
 
     def plan(self, volumes=None, id_=SET.id, **given):
         return refilling.plan(refilling.Refill(id_, VAULT, volumes), "idr", given, self.folder)
@@ -127,6 +132,17 @@ def test_the_plan_says_what_comes_where_and_does_nothing(world, by_hand):
     }  # fmt: skip
     assert plan.notes[0] == f"{SET.id} is of 2026-11-25 03:00 UTC, and comes from vault"
     assert world.done == ([] if by_hand else [("plan", {"sources": "blank"})])
+
+
+def test_a_certificate_that_was_not_supplied_is_told_of_where_the_proxy_is_made(world):
+    line = f"there is no {world.folder}/tls: the new proxy makes a certificate of its own, which no browser trusts"
+    assert world.plan().notes[-1] != line and world.refill().notes == ()  # its proxy is there
+
+    world.made += ("idr-proxy",)
+    assert world.plan().notes[-1] == line and world.refill().notes == (line,) and line in world.lines
+
+    (world.folder / "tls").mkdir()
+    assert line not in world.plan().notes and world.refill().notes == ()
 
 
 def test_only_the_named_volumes_are_filled(world):

@@ -430,13 +430,21 @@ def test_the_plan_says_what_becomes_of_a_volume_and_where_it_comes_from():
     )
 
 
-def test_a_certificate_that_was_not_supplied_is_told_of_where_the_proxy_is_made(tmp_path):
+def test_what_was_not_supplied_is_told_with_what_stands_in_where_the_proxy_is_made(tmp_path):
     with_proxy = planned(BACKED_UP, name="newidr")
-    line = f"there is no {tmp_path}/tls: the new proxy makes a certificate of its own, which no browser trusts"
+    certificate = f"there is no {tmp_path}/tls: the new proxy makes a certificate of its own, which no browser trusts"
+    site = f"there is no {tmp_path}/site.sls: defaults stand in, and what only a site can give isn't set up without it"
+    oauth = f"there is no {tmp_path}/oauth_client_secret: nothing stands in, and nobody logs in to JupyterHub"
 
-    assert restoring.not_supplied(with_proxy, tmp_path) == [line]
+    assert restoring.not_supplied(with_proxy, tmp_path) == [certificate, site]
     assert restoring.not_supplied(planned(BACKED_UP), tmp_path) == []
     (tmp_path / "tls").mkdir()
+    (tmp_path / "site.sls").write_text("jupyterhub: {authenticator: {class: dummy}}\n")
+    assert restoring.not_supplied(with_proxy, tmp_path) == []
+    by_oauth = "jupyterhub: {authenticator: {class: github, config: {GitHubOAuthenticator: {client_id: 0a1b2c}}}}\n"
+    (tmp_path / "site.sls").write_text(by_oauth)
+    assert restoring.not_supplied(with_proxy, tmp_path) == [oauth]
+    (tmp_path / "oauth_client_secret").write_text("a word\n")
     assert restoring.not_supplied(with_proxy, tmp_path) == []
 
 

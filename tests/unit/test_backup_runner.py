@@ -80,6 +80,13 @@ def test_a_prune_is_planned_with_every_set_and_its_reason(runner):
     assert "retcode" not in runner.__context__
 
 
+def test_another_cloud_than_pillars_is_in_the_command_that_does_it(runner):
+    runner.seen = facts(NEW, backup_set(TODAY - timedelta(days=401), phase=FAILED))
+    assert lines(runner.prune("idr", cloud="other"))[-1].endswith("salt-run backup.prune idr cloud=other apply=True")
+    pinned = lines(runner.pin(NEW.id, "paper", cloud="other"))[-1]
+    assert pinned.endswith(f"salt-run backup.pin {NEW.id} reason=paper cloud=other apply=True")
+
+
 def test_a_prune_that_is_blocked_exits_1(runner):
     runner.seen = facts(NEW, backup_set(TODAY - timedelta(days=401), phase=FAILED))
     runner.access.application_credential_access_rules = [  # a master's: it takes its own lock's tags off, and no more
@@ -118,13 +125,14 @@ def restored(runner, monkeypatch):
 
 
 def test_a_restore_is_planned_with_the_very_command_that_does_it(restored, tmp_path):
+    (tmp_path / "site.sls").touch()
     told = restored.restore(NEW.id, "idr", volumes="a-omero-data", even_if="live,failing", address="198.51.100.7",
-                            site=str(tmp_path))  # fmt: skip
+                            commit="0a1b2c3", site=str(tmp_path))  # fmt: skip
 
     assert lines(told)[-2:] == [
         f"note: there is no {tmp_path}/tls: the new proxy makes a certificate of its own, which no browser trusts",
         f"a plan, nothing was changed. To do it: salt-run backup.restore {NEW.id} into=idr volumes=a-omero-data "
-        "even_if=live,failing address=198.51.100.7 apply=True",
+        f"even_if=live,failing address=198.51.100.7 commit=0a1b2c3 site={tmp_path} apply=True",
     ]
     asked = restoring.Restore(NEW.id, ("a-omero-data",), frozenset({"live"}))
     assert restored.asked == [(asked, "idr", {"address": "198.51.100.7"})]
@@ -132,6 +140,7 @@ def test_a_restore_is_planned_with_the_very_command_that_does_it(restored, tmp_p
 
 def test_a_restore_that_was_done_is_told_with_its_time_and_what_was_put_aside(restored, tmp_path):
     (tmp_path / "tls").mkdir()
+    (tmp_path / "site.sls").touch()
 
     told = restored.restore(NEW.id, "idr", apply=True, deploy=False, site=str(tmp_path))
 
@@ -206,7 +215,7 @@ def proved(runner, monkeypatch):
 def test_files_are_planned_with_the_very_command_that_brings_them(brought, tmp_path, typed, paths, shown):
     told = brought.restore(NEW.id, "idr", site=str(tmp_path), **typed)
 
-    how = f"salt-run backup.restore {NEW.id} into=idr {shown} apply=True"
+    how = f"salt-run backup.restore {NEW.id} into=idr {shown} site={tmp_path} apply=True"
     assert lines(told)[-1] == f"a plan, nothing was changed. To do it: {how}"
     asked = files.Files(NEW.id, paths, typed.get("volumes", "omero-data"))
     assert brought.asked == [(asked, "idr")]
@@ -240,6 +249,7 @@ def test_what_is_about_servers_means_nothing_where_files_are_asked_for(brought):
         ({"set": NEW.id}, NEW.id),
         ({"set": NEW.id, "sample": "all"}, f"{NEW.id} sample=all"),
         ({"pick": "random", "env": "idr", "sample": 0}, "pick=random env=idr sample=0"),
+        ({"set": NEW.id, "cloud": "other", "site": "/tmp"}, f"{NEW.id} cloud=other site=/tmp"),
     ],
 )
 def test_a_verification_is_planned_with_the_very_command_that_does_it(proved, given, words):
@@ -314,8 +324,8 @@ def vault(runner, monkeypatch, tmp_path):
 
 
 def test_a_copy_is_planned_with_the_very_command_that_does_it(vault):
-    told = lines(vault.copy(NEW.id, to="vault", even_if="first,unverified"))
-    how = f"salt-run backup.copy {NEW.id} to=vault even_if=first,unverified apply=True"
+    told = lines(vault.copy(NEW.id, to="vault", even_if="first,unverified", cloud="other", site="/tmp"))
+    how = f"salt-run backup.copy {NEW.id} to=vault even_if=first,unverified cloud=other site=/tmp apply=True"
     assert f"note: {NEW.id}" in told and told[-1] == f"a plan, nothing was changed. To do it: {how}"
     assert vault.asked == []
 
@@ -374,10 +384,11 @@ def test_copies_are_listed_and_kept_by_their_own_rules(vault):
 
 
 def test_a_restore_from_a_copy_is_told_with_its_volumes(vault, tmp_path):
-    vault.result = refilling.Refilled(["idr-omero: install Salt"], [f"idr-omero:/data: {NEW.id}"], None)
+    notes = ("there is no tls",)
+    vault.result = refilling.Refilled(["idr-omero: install Salt"], [f"idr-omero:/data: {NEW.id}"], None, notes)
     told = vault.restore(NEW.id, "idr", copy="vault", apply=True, deploy=False, commit="0a1b", site=str(tmp_path))
     assert told["volumes"] == [f"idr-omero:/data: {NEW.id}"] and told["done"] == ["idr-omero: install Salt"]
-    assert told["result"] and told["comment"].endswith("it isn't deployed")
+    assert told["result"] and told["comment"].endswith("it isn't deployed") and told["notes"] == ["there is no tls"]
     [(asked, name, given, broken, then, folder, _)] = vault.asked
     assert (asked, name, given, broken, folder) == (refilling.Refill(NEW.id, VAULT), "idr", {}, None, tmp_path)
     assert then == {"named": "0a1b"}

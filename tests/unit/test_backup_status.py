@@ -192,20 +192,33 @@ def test_the_reader_is_told_in_lines():
 
 
 def test_prometheus_is_told_moments_that_alarm_by_themselves():
-    lines = metrics.text(of(backup_set(), backup_set(NIGHT - DAY, phase=FAILED))).splitlines()
+    lines = metrics.text(of(backup_set(), backup_set(NIGHT - DAY, phase=FAILED), hours=[3])).splitlines()
 
     told = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
     assert told == {
         'idr_backup_last_good_timestamp_seconds{environment="idr"}': str(int(NIGHT.timestamp())),
         'idr_backup_last_verified_timestamp_seconds{environment="idr"}': "0",
         'idr_backup_last_attempt_failed{environment="idr"}': "0",
+        'idr_backup_next_timestamp_seconds{environment="idr"}': str(int((NIGHT + DAY).timestamp())),
+        'idr_backup_last_good_lacks{environment="idr"}': "0",
         'idr_backup_sets{environment="idr",state="failed"}': "1",
         'idr_backup_sets{environment="idr",state="good"}': "1",
         'idr_backup_snapshot_bytes{environment="idr"}': str(1500 * 2**30),
+        'idr_backup_free_bytes{environment="idr"}': str(1000000 * 2**30),
         'idr_backup_status_timestamp_seconds{environment="idr"}': str(int((NIGHT + HOUR).timestamp())),
     }
     types = [line.split()[2] for line in lines if line.startswith("# TYPE")]
-    assert len(types) == len(set(types)) == 6 and all(line.endswith("gauge") for line in lines if "# TYPE" in line)
+    assert len(types) == len(set(types)) == 9 and all(line.endswith("gauge") for line in lines if "# TYPE" in line)
+
+
+def test_prometheus_is_told_what_the_newest_set_lacks_and_nothing_that_is_not_known():
+    partial = backup_set(phase=PARTIAL, uses=["omero-data", "database-db", "proxy-nginxcache", "a-omero-data"])
+    partial = replace(partial, pieces=partial.pieces[:3])
+    assert 'idr_backup_last_good_lacks{environment="idr"} 1' in metrics.text(of(partial)).splitlines()
+
+    none = metrics.text(replace(of(), free_gb=None))
+    assert "last_good_lacks" not in none and "free_bytes" not in none
+    assert 'idr_backup_next_timestamp_seconds{environment="idr"} 0' in none.splitlines()
 
 
 def test_the_text_file_is_there_whole_or_not_at_all(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """`release.check`: every guard, on a release that may go on, and on the same one broken in each way."""
 
 import ssl
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -144,7 +145,7 @@ def check(new="newidr", old=None, **given):
 def test_a_release_that_may_go_on_passes_every_guard(world):
     found = check(address=world.public.name)
 
-    assert found.problems == () and len(found.passed) == 14
+    assert found.problems == () and len(found.passed) == 15
     assert (found.new, found.old, found.commit, found.writes) == ("newidr", "idr", COMMIT, ())
 
 
@@ -275,7 +276,7 @@ def test_a_broken_one_is_told_by_its_line_and_no_other(world, how):
     found = check()
 
     assert list(found.problems) == lines
-    assert len(found.passed) == 13
+    assert len(found.passed) == 14
 
 
 def test_a_certificate_that_will_soon_be_over(world):
@@ -300,7 +301,17 @@ def test_all_that_is_broken_is_told_at_once(world):
     found = check()
 
     assert set(found.problems) == {line for _, lines in BROKEN.values() for line in lines}
-    assert len(found.passed) == 14 - 7
+    assert len(found.passed) == 15 - 7
+
+
+def no_room(world):
+    quotas = {"snapshots": (10, 5), "gigabytes": (4000, 3000)}
+    world.facts = replace(world.facts, quotas={**world.facts.quotas, **quotas})
+
+
+def just_room(world):
+    quotas = {"snapshots": (10, 4), "gigabytes": (-1, 3000)}
+    world.facts = replace(world.facts, quotas={**world.facts.quotas, **quotas})
 
 
 def closed(world):
@@ -396,6 +407,14 @@ MORE = {
     "a minion that is silent": (silent_omero, ["newidr-a-omero: how OMERO is isn't known: its minion doesn't"]),
     "a rehearsal that couldn't be": (unrehearsed, ["newidr-omero: what its highstate would change isn't known"]),
     "no spare address": (no_spare, ["newidr has no floating IP: salt-run environment.apply newidr apply=True"]),
+    "no room for its backups": (
+        no_room,
+        [
+            "no room for a backup set of newidr: quota of gigabytes: 1610 GB needed, 1000 GB free",
+            "no room for a backup set of newidr: quota of snapshots: 6 needed, 5 free (5 of 10 used)",
+        ],
+    ),
+    "just room for them": (just_room, []),
     "fewer studies": (fewer, ["experimenter.childCount is 7, and 8 at 198.51.100.10, which is live"]),
     "a name that leads elsewhere": (elsewhere, ["idr.example.org leads to 203.0.113.9, and the production address is"]),
     "no DNS": (no_dns, ["DNS doesn't say where idr.example.org leads to (no answer in 5 s)"]),

@@ -31,8 +31,11 @@ def typed(runner, told):
 
 
 def test_the_command_that_a_plan_shows_does_it_and_then_there_is_nothing_to_change(runner, world):
-    plan = runner.prepare("newidr", **{"from": "idr"})
+    plan = runner.plan("newidr", **{"from": "idr"})
 
+    again = runner.prepare("newidr", **{"from": "idr"})
+    assert (plan["data"]["lines"], plan["data"]["comment"]) == (again["data"]["lines"], again["data"]["comment"])
+    assert world.done == []
     assert plan["data"]["lines"][0] == "a backup set of idr is taken: omero-data"
     assert any("+ newidr-omero-data: 500 GB" in line for line in plan["data"]["lines"])
     done = typed(runner, plan)
@@ -66,7 +69,7 @@ def test_a_release_is_finished_by_the_command_that_its_plan_shows(runner, world)
 def test_what_is_blocked_is_told_with_all_reasons_and_exits_1(runner, world):
     world.unclean = ["README.md isn't committed"]
 
-    told = runner.prepare("newidr", commit="abcdef0", **{"from": "idr"})["data"]
+    told = runner.plan("newidr", commit="abcdef0", **{"from": "idr"})["data"]
 
     assert told["retcode"] == runner.__context__["retcode"] == 1
     assert [line for line in told["lines"] if line.startswith("BLOCKED: ")] == [
@@ -78,10 +81,11 @@ def test_what_is_blocked_is_told_with_all_reasons_and_exits_1(runner, world):
 
 
 def test_which_environment_it_is_from_has_to_be_said_and_nothing_else_is_known(runner):
-    assert runner.prepare("newidr", form="idr")["problems"] == [
-        "form: unknown argument",
-        "from: say which environment is live: from=idr",
-    ]
+    for function in (runner.plan, runner.prepare):
+        assert function("newidr", form="idr")["problems"] == [
+            "form: unknown argument",
+            "from: say which environment is live: from=idr",
+        ]
 
 
 def test_an_operators_directories_are_below_the_one_that_is_given(runner, world, tmp_path, monkeypatch):
@@ -98,6 +102,7 @@ def test_an_operators_directories_are_below_the_one_that_is_given(runner, world,
 @pytest.mark.parametrize(
     ("module", "function", "given"),
     [
+        ("release", "plan", {"from": "idr"}),
         ("release", "prepare", {"from": "idr"}),
         ("release", "finish", {}),
         ("release", "abort", {}),

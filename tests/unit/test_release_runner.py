@@ -163,6 +163,8 @@ def test_the_way_back_is_looked_at_first_and_says_what_is_lost(runner, project, 
     runner.switch("newidr", production=PUBLIC, apply=True, here=True)
     plan = runner.rollback("newidr")["data"]
     assert plan["lost"] == ["3 annotations, by ada"] and plan["result"]
+    plan = runner.rollback("newidr", even_if="undrained", break_lock="ada@desk:4711")["data"]
+    assert plan["comment"].endswith("release.rollback newidr even_if=undrained break_lock=ada@desk:4711 apply=True")
 
     def refused(*_):
         raise Refused(["newidr: its master has no release.writes yet"])
@@ -210,7 +212,9 @@ def test_what_was_cut_off_is_ended_or_undone(runner, project, monkeypatch):
     answer = runner.resume("newidr", apply=True, here=True, break_lock="ada@desk:4711")
     assert answer["result"] is True and project.owners()[0] == "newidr"
     project.address(PUBLIC).tags.append(record.moving_tag(move))
-    assert runner.resume("newidr", back=True)["data"]["steps"]
+    plan = runner.resume("newidr", back=True, break_lock="ada@desk:4711")["data"]
+    assert plan["steps"]
+    assert plan["comment"].endswith("release.resume newidr back=True break_lock=ada@desk:4711 apply=True")
     answer = runner.resume("newidr", back=True, apply=True, here=True)
     assert answer["result"] is True and project.owners()[0] == "idr"
 

@@ -25,6 +25,7 @@ MORE = {  # what `**given` takes
     "environment.plan": TYPED,
     "environment.apply": TYPED,
     "backup.restore": tuple(key for key in TYPED if key != "sources"),
+    "release.plan": ("from",),
     "release.prepare": ("from",),
 }
 MESSAGES = pages.messages()

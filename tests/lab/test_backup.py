@@ -229,12 +229,19 @@ def test_a_second_one_at_the_same_time_is_refused(lab, writers):
     assert said == [0] and "taking" not in states(lab).values()
 
 
-@pytest.mark.parametrize("who", ["runner", "minion", "master"])
+CUT = """
+nft 'add table inet cut; add chain inet cut out { type filter hook output priority 0; }
+     add rule inet cut out tcp dport { 4505, 4506 } drop'
+"""
+
+
+@pytest.mark.parametrize("who", ["runner", "minion", "master", "link"])
 def test_whoever_is_killed_nothing_stays_frozen_and_the_next_one_works(lab, writers, who):
     killed = {
         "runner": ("idr-proxy", "pkill -9 -f 'salt-run.*backup.create'"),
         "minion": ("idr-omero", "systemctl kill -s KILL salt-minion"),
         "master": ("idr-proxy", "systemctl kill -s KILL salt-master"),
+        "link": ("idr-omero", CUT),
     }[who]
     command = ("salt-run", "backup.create", "idr", "apply=True", "frozen=10")
     typed = threading.Thread(target=lambda: lab.exec("idr-proxy", *command, check=False))
@@ -246,6 +253,7 @@ def test_whoever_is_killed_nothing_stays_frozen_and_the_next_one_works(lab, writ
     finally:
         faults.rules()  # and it goes on, if it does
     until(lambda: not is_frozen(lab))
+    lab.sh("idr-omero", "nft delete table inet cut 2>/dev/null || true")
     typed.join()
     lab.sh("idr-omero", "systemctl start salt-minion")
     lab.sh("idr-proxy", "systemctl start salt-master")

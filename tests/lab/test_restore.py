@@ -56,6 +56,7 @@ def restored(lab):
     lab.sh("idr-omero", "rm -r /data/OMERO/Pixels; echo lost > /data/lost")
     assert lab.sh("idr-omero", FILES) != was[1]
     assert len(script(lab, GONE)) == 6
+    lab.outside("sh", "-c", "rm ~/.config/idr/idr/known_hosts")  # as on a machine that has never seen it
     answer = backup(lab, "restore", set_id, "into=idr", f"address={PUBLIC}", "apply=True")
     yield was, answer
     script(lab, TIDY, set_id=set_id)

@@ -35,6 +35,9 @@ idr_volume_dockermanager_data_src: ''   # of a-dockermanager-data
 # The hours of the day (UTC) at which its master takes a backup set of it by itself, while it's the live one.
 backup_hours: [3]
 
+# Volumes that can be made again and that no set is to have, e.g. [proxy-nginxcache].
+backup_leave_out: []
+
 # Which backup sets `backup.prune` keeps: the newest of each of the last so many hours, days, … that have one, and of the
 # verified ones. What stays whatever these say (pins, the newest good, …) is in docs/backups.md.
 backup_keep: {hourly: 0, daily: 7, weekly: 4, monthly: 6, yearly: 2, verified: 3}

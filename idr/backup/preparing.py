@@ -64,20 +64,24 @@ def holders(environment):
     }
 
 
-def prepare(facts, environment, answers, now, even_if=None):
+def prepare(facts, environment, answers, now, even_if=None, leave_out=()):
     """
     The set of an environment that would be taken NOW.
 
     environment:  its table
     answers:      what each of its `holders` said to ``data_volume.status``
     even_if:      ``silent`` where it's to be taken although such a server doesn't answer
+    leave_out:    uses of volumes that it isn't to have, though they're there
     """
     required = holders(environment)
     taken, id_ = _free_id(facts, environment.name, now)
-    parts, left_out, problems = [], {}, []
+    parts, left_out, unwanted, problems = [], {}, [], []
     for server in environment.servers.values():
         own = topology.volume_of(server.id, server.role, environment.name)
         if not own:
+            continue
+        if own[0] in leave_out and server.id not in required:
+            unwanted.append(own[0])
             continue
         volume, wrong = _volume(facts, environment.name, server.id, own[0], server.id in required)
         if wrong and server.id in required:
@@ -95,6 +99,7 @@ def prepare(facts, environment, answers, now, even_if=None):
     problems += _frozen(required, answers) + without_record(facts, environment.name)
     notes = [f"not in it: {why}" for why in left_out.values()] + _left_over(facts, environment.name)
     notes += said if even_if == SILENT else []
+    notes += [f"not in it, as pillar has it (backup_leave_out): {', '.join(unwanted)}"] if unwanted else []
     coming = Coming(id_, environment.name, taken, tuple(parts), left_out, silent, tuple(problems), tuple(notes))
     return replace(coming, problems=(*problems, *checks.shortages(coming.needed, facts)))
 

@@ -19,7 +19,7 @@ from idr.backup.model import CRASH, FAILED, GOOD, PARTIAL, QUIESCED, TAKING, Bac
 from idr.backup.preparing import holders, prepare
 from idr.backup.snapshots import Snapshots
 from idr.checkout import CHECKOUT
-from idr.cloud import deeds, inventory, lock, mark
+from idr.cloud import deeds, inventory, lock, mark, wanted
 from idr.cloud.connection import ERRORS, told
 from idr.cloud.making import sent
 from idr.errors import IdrError, Refused
@@ -92,7 +92,8 @@ def _bounded(frozen):
 
 def _look(cloud, environment, ask, even_if):
     answers = ask(list(holders(environment)), "data_volume.status", [], ANSWER)
-    return prepare(inventory.facts(cloud), environment, answers, datetime.now(UTC).replace(microsecond=0), even_if)
+    now, leave_out = datetime.now(UTC).replace(microsecond=0), wanted.backup_leave_out(environment.name)
+    return prepare(inventory.facts(cloud), environment, answers, now, even_if, leave_out)
 
 
 def _take(cloud, ask, coming, environment, frozen, run, by, tell):

@@ -14,6 +14,7 @@ import yaml
 
 from idr import topology
 from idr.backup import retention
+from idr.backup.model import PRODUCTION
 from idr.checkout import CHECKOUT
 from idr.cloud.model import Wanted, WantedNetwork, WantedServer, WantedVolume
 from idr.cloud.networks import REST, SERVERS
@@ -29,7 +30,7 @@ SUBNETS = ("idr_environment_idr_subnet", "idr_environment_analysis_subnet")
 SMALLEST = 64  # addresses of a subnet
 LISTS = ("idr_keypair_keys", "dns_nameservers")
 OF_RELEASES = (*expectations.KEYS, "release_warm", "release_keep_days")
-IN_FILES = ("servers", "backup_keep", "backup_hours", *OF_RELEASES)  # alone
+IN_FILES = ("servers", "backup_keep", "backup_hours", "backup_leave_out", *OF_RELEASES)  # alone
 BLANK = ("", "blank")
 KEY = re.compile(r"(ssh|ecdsa|sk)-[\w@.-]+ [A-Za-z0-9+/]+=*( .*)?")
 
@@ -77,6 +78,11 @@ def backup_keep(environment, checkout=CHECKOUT):
 def backup_hours(environment, checkout=CHECKOUT):
     """The hours of the day, UTC, at which an environment that is live backs itself up. Refused with every problem."""
     return _of_pillar(environment, checkout, _Reader.backup_hours)
+
+
+def backup_leave_out(environment, checkout=CHECKOUT):
+    """The uses of the volumes that an environment's backup sets are taken without. Refused with every problem."""
+    return _of_pillar(environment, checkout, _Reader.backup_leave_out)
 
 
 def release_expectations(environment, folder, checkout=CHECKOUT):
@@ -171,6 +177,7 @@ class _Reader:
             self.text(key, empty=key in MAY_BE_EMPTY)
         self.backup_keep()
         self.backup_hours()
+        self.left_out_are_there({volume.use for volume in volumes})
         expectations.parse(self)
         self.release_warm()
         self.release_keep_days()
@@ -241,6 +248,22 @@ class _Reader:
             self.wrong("backup_hours", f"has to be a list of hours, 0 to 23, not {hours!r}")
             return []
         return hours
+
+    def backup_leave_out(self):
+        uses = self.value("backup_leave_out") or []
+        if not isinstance(uses, list) or not all(isinstance(it, str) for it in uses):
+            self.wrong("backup_leave_out", f"has to be a list of volumes, e.g. [proxy-nginxcache], not {uses!r}")
+            return []
+        required = [it for it in uses if PRODUCTION.match(it)]
+        if required:
+            self.wrong("backup_leave_out", f"{', '.join(required)} can't be made again, so no set is without it")
+        return [it for it in uses if it not in required]
+
+    def left_out_are_there(self, uses):
+        strange = [it for it in self.backup_leave_out() if it not in uses]
+        if strange:
+            there = f"there are {', '.join(sorted(uses))}"
+            self.wrong("backup_leave_out", f"there is no volume {', '.join(strange)}; {there}")
 
     def release_warm(self):
         expressions = self.value("release_warm") or []

@@ -164,7 +164,7 @@ def _begun(pool, meant, shown):
         ),
         f"{new} holds a spare address": lambda: guards.spare(project.facts, new),
         f"there's room for a backup set of {new}, which it takes by itself once it's live": lambda: guards.room(
-            project.facts, new
+            project.facts, new, wanted.backup_leave_out(new)
         ),
         f"{old} has a quiesced backup set that is young enough": lambda: guards.young_set(
             project, old, expected.result().set_hours, datetime.now(UTC)

@@ -151,9 +151,13 @@ def spare(facts, new):
     return [f"{new} has no floating IP: salt-run environment.apply {new} apply=True gives it one{full}"]
 
 
-def room(facts, new):
-    """NEW, which backs itself up once it's live, has room for a set of its volumes within the project's quotas."""
+def room(facts, new, leave_out=()):
+    """
+    NEW, which backs itself up once it's live, has room for a set within the project's quotas; of its volumes but those
+    whose uses are to be left out.
+    """
     volumes = [it for it in facts.of(new, "volume") if it.what["use"] and mark.is_current(it)]
+    volumes = [it for it in volumes if it.what["use"] not in leave_out]
     needed = {"snapshots": len(volumes), "gigabytes": sum(it.what["size"] for it in volumes)}
     prune = "salt-run backup.prune tells which sets nothing keeps"
     return [f"no room for a backup set of {new}: {line}; {prune}" for line in checks.shortages(needed, facts)]

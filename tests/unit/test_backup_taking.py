@@ -312,6 +312,15 @@ def test_a_missing_required_volume_blocks_and_a_missing_optional_one_is_none_of_
     assert world.refusal() == ["volume omero-data isn't in the cloud idr: salt-run environment.plan idr"]
 
 
+def test_what_pillar_leaves_out_is_no_part_of_it_and_what_is_required_is_never_left_out(world, monkeypatch):
+    monkeypatch.setattr(taking.wanted, "backup_leave_out", lambda name: ["proxy-nginxcache", "omero-data"])
+
+    taken = world.take()
+
+    assert taken.set.phase == GOOD and taken.set.uses == tuple(use for use in USES if use != "proxy-nginxcache")
+    assert "not in it, as pillar has it (backup_leave_out): proxy-nginxcache" in taken.notes
+
+
 @pytest.mark.parametrize("frozen", [0, 61, "20", True, 2.5])
 def test_a_freeze_without_an_end_in_sight_is_refused(world, frozen):
     assert world.refusal(frozen=frozen) == [f"frozen: 1 to 60 seconds, not {frozen!r}"]

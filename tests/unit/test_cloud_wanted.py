@@ -175,6 +175,13 @@ def test_hours_of_backups_are_those_of_the_environment_or_the_usual_one(place):
     assert wanted.backup_hours("newidr", place) == []
 
 
+def test_backups_are_without_the_volumes_that_the_environment_names(place):
+    assert wanted.backup_leave_out("newidr", place) == []
+    read(place, own={"backup_leave_out": ["proxy-nginxcache"]})
+    assert wanted.backup_leave_out("newidr", place) == ["proxy-nginxcache"]
+    assert wanted.backup_leave_out("idr", place) == []
+
+
 def test_rules_of_backups_that_are_wrong_are_refused(place):
     (place / "pillar/environments/newidr.sls").write_text("backup_keep: {dayly: 7}")
 

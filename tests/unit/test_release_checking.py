@@ -437,6 +437,12 @@ def test_what_else_is_wrong_is_told_once(world, how):
     assert all(part in line for part, line in zip(parts, found.problems, strict=True)), found.problems
 
 
+def test_what_its_backups_leave_out_needs_no_room(world, monkeypatch):
+    no_room(world)
+    monkeypatch.setattr(checking.wanted, "backup_leave_out", lambda name: ["a-omero-data", "a-database-db"])
+    assert check().problems == ()
+
+
 def test_another_address_than_the_one_that_was_named(world):
     [line] = check(address="198.51.100.99").problems
     assert line == "production=198.51.100.99: the production address is 198.51.100.10; is this the right cloud?"

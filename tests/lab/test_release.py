@@ -253,7 +253,7 @@ def test_switched_to_once_more_and_finished_the_first_one_is_gone_also_after_a_f
     assert release(lab, "history")[1]["history"][0]["kind"] == "finish" and release(lab, "status")[0] == 0
     # the backups are the new one's, by its own clock, and those of the old one are kept
     with each_hour_of(lab, "newidr"):
-        backup(lab, "create", "newidr", "scheduled=True")
+        backup(lab, "create", "newidr", "scheduled=True", "apply=True")
     assert len(backup(lab, "list", "newidr")["sets"]) == 1
     assert [it["set"] for it in backup(lab, "list", "idr")["sets"]] == sets
     assert "JupyterHub" in lab.get("/jupyter/hub/login").body

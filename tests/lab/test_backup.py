@@ -27,18 +27,24 @@ FILES = "/data/backup-test"
 ACKNOWLEDGED = "/root/acknowledged"
 AT_ONCE = 8  # sets, as there are quotas
 SETS = int(os.environ.get("IDR_BACKUP_SETS", 5))  # taken under load one after another; `make torture` takes fifty
-# A file first, then the row that names it, then, once the row is committed, a note of it where no snapshot is taken.
+# A file first, then the row that names it, then, once the row is committed, a note of it where no snapshot is taken. By
+# one session, as others than the writer need the processors, too.
 WRITE = f"""
 set -e
 mkdir -p {FILES}; : > {ACKNOWLEDGED}
 cat > /root/write.sh <<'EOF'
-n=0
-while :; do
-    n=$((n+1)); head -c 2000 /dev/urandom > {FILES}/$n; sync {FILES}/$n
-    psql -qh idr-database -U omero idr -c "insert into backup_test values ($n)" && echo $n >> {ACKNOWLEDGED}
+set -e
+coproc psql -qAtX -v ON_ERROR_STOP=1 -h idr-database -U omero idr
+for ((n = $(tail -n 1 {ACKNOWLEDGED}) + 1; ; n++)); do
+    head -c 2000 /dev/urandom > {FILES}/$n; sync {FILES}/$n
+    echo "insert into backup_test values ($n) returning n;" >&${{{{COPROC[1]}}}}
+    read -r row <&${{{{COPROC[0]}}}}
+    [ "$row" = $n ]
+    echo $n >> {ACKNOWLEDGED}
+    sleep 0.02
 done
 EOF
-systemd-run --quiet --unit=write --setenv=PGPASSWORD={{password}} bash /root/write.sh
+systemd-run -q -G --unit=write -p Restart=always --setenv=PGPASSWORD={{password}} bash /root/write.sh
 """
 TIDY = f"systemctl stop write 2>/dev/null || true; rm -rf {FILES} {ACKNOWLEDGED} /root/write.sh"
 # The clones of a set on a server that has PostgreSQL, beside its own: what is in them as they are.

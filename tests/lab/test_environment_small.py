@@ -56,7 +56,7 @@ from idr.cloud.connection import connect
 from idr.errors import Refused
 cloud, mine, had, refused = connect("idr"), sys.argv[1], 0, 0
 lock.this_process = lambda: f"{mine}@seat:{os.getpid()}"
-for turn in range(200):
+for turn in range(100):
     try:
         with lock.held(cloud, sys.argv[2], "run-of-a-race", "race") as held:
             os.close(os.open("/tmp/race", os.O_CREAT | os.O_EXCL))

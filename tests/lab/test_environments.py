@@ -28,7 +28,7 @@ until [ -e /tmp/load-ends ] && [ "$answered" ]; do
     for path in '/webclient/userdata/?load='$RANDOM /webgateway/render_thumbnail/{image}/; do
         curl -ksS -m 120 -o /dev/null -w '%{{http_code}}\\n' "https://{public}$path" || echo curl:$?
         answered=yes
-        sleep 0.1
+        sleep 0.3
     done
 done"""
 

@@ -3,6 +3,7 @@
 import configparser
 import glob
 import hashlib
+import importlib.util
 import json
 import os
 import pathlib
@@ -329,3 +330,18 @@ def test_a_password_reaches_omero_and_psql_as_it_is(loaders, omero, installation
     fields = re.split(r"(?<!\\):", line.rstrip("\n"), maxsplit=4)
     assert fields[:4] == ["idr-database", "5432", "idr", "omero"]
     assert re.sub(r"\\(.)", r"\1", fields[4]) == password
+
+
+@pytest.mark.parametrize(("test", "seconds"), [(True, "10"), (False, "300")])
+def test_a_rehearsal_doesnt_wait_for_a_database_that_it_doesnt_start(repo, tmp_path, monkeypatch, test, seconds):
+    spec = importlib.util.spec_from_file_location("state_omero", repo / "_states/omero.py")
+    state, asked = importlib.util.module_from_spec(spec), []
+    spec.loader.exec_module(state)
+    monkeypatch.setattr(state, "__opts__", {"test": test}, raising=False)
+    for installed in ("PREFLIGHT", "OMERODIR"):
+        monkeypatch.setattr(state, installed, str(tmp_path))
+    answer = subprocess.CompletedProcess((), 0)
+    monkeypatch.setattr(state, "_as_omero", lambda words, *_, **__: asked.append(words) or answer)
+
+    assert state.database_ready("it", {"name": "idr", "host": "idr-database"})["result"]
+    assert asked == [[str(tmp_path), "database", "--wait", seconds]]

@@ -1,7 +1,6 @@
 """What an operator types about the analysis side by itself."""
 
-import shlex
-
+from idr import command
 from idr.analysis import outcome, refreshing
 from idr.door import door, milestones
 from idr.errors import Refused
@@ -44,5 +43,5 @@ def refresh(env, apply=False, set=None, minutes=15, even_if=None, break_lock=Non
     folder, tell = folder_of(env, site), milestones(__opts__, "analysis/refresh")
     if apply:
         return outcome.of_refreshed(asked, refreshing.refresh(asked, break_lock, folder, tell))
-    how = shlex.join(["salt-run", *asked.typed.split(), *([f"site={site}"] if site else []), "apply=True"])
+    how = command.deed(*asked.typed.split(), site=site)
     return {"data": outcome.of_coming(asked, refreshing.plan(asked, folder, tell), how), "outputter": "environment"}

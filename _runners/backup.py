@@ -2,11 +2,10 @@
 
 import json
 import re
-import shlex
 import time
 from datetime import UTC, datetime
 
-from idr import at_master, on_server, table
+from idr import at_master, command, on_server, table
 from idr.asking import asking
 from idr.backup import (
     bringing,
@@ -87,7 +86,7 @@ def create(env, apply=False, frozen=USUAL, even_if=None, break_lock=None, schedu
     environment, cloud = table.of_master(__opts__), connect(wanted.cloud_of(env))
     with asking(__opts__) as ask:
         if not apply:
-            how = _typed("create", env, *_also(frozen=frozen if frozen != USUAL else None, even_if=even_if))
+            how = command.deed("backup.create", env, frozen=frozen if frozen != USUAL else None, even_if=even_if)
             return outcome.of_coming(taking.plan(cloud, environment, ask, frozen, even_if), how)
         return outcome.of_taken(taking.take(cloud, environment, ask, frozen, even_if, break_lock, who(), tell))
 
@@ -221,7 +220,7 @@ def prune(env=None, apply=False, retired=False, break_lock=None, cloud=None, **k
         steps = [step for it in done for step in it.plan.steps]
         return outcome.of_steps(steps, "what nothing keeps is gone", "nothing to remove")
     planned = pruning.plan(connection, env, retired)
-    how = _typed("prune", *([env] if env else []), *_also(retired=retired or None, cloud=cloud))
+    how = command.deed("backup.prune", *([env] if env else []), retired=retired or None, cloud=cloud)
     return _planned([it.plan for it in planned], [line for it in planned for line in it.lines], how)
 
 
@@ -260,9 +259,9 @@ def verify(set=None, apply=False, pick=None, env=None, sample=1000, break_lock=N
     connection = _cloud(env or manifest.environment_of(set), cloud)
     id_ = set or verifying.pick(connection, env)
     if not apply:
-        words = [set] if set else ["pick=random", *_also(env=env)]
-        words += _also(sample=sample if sample != 1000 else None, cloud=cloud, site=site)
-        return _planned_one(verifying.plan(connection, id_), _typed("verify", *words))
+        which = [set] if set else ["pick=random"]
+        named = {"env": env, "sample": sample if sample != 1000 else None, "cloud": cloud, "site": site}
+        return _planned_one(verifying.plan(connection, id_), command.deed("backup.verify", *which, **named))
     tell, folder = milestones(__opts__, "backup/verify"), folder_of(manifest.environment_of(id_), site)
     return outcome.of_proof(verifying.verify(connection, id_, folder, read, break_lock, tell))
 
@@ -308,8 +307,8 @@ def copy(set=None, to=None, apply=False, env=None, even_if=None, break_lock=None
         raise Refused([f"env={env}: {folder} has no {table.FILE} with servers made by hand: say a set of it to copy"])
     if not apply:
         plan = copying.plan_by_hand(env, folder, asked) if env else copying.plan(_cloud(name, cloud), asked)
-        words = [*([f"env={env}"] if env else [set]), *_also(to=to, even_if=even_if, cloud=cloud, site=site)]
-        return _planned_one(plan, _typed("copy", *words))
+        named = {"env": env, "to": to, "even_if": even_if or None, "cloud": cloud, "site": site}
+        return _planned_one(plan, command.deed("backup.copy", *([set] if set else []), **named))
     tell = milestones(__opts__, "backup/copy")
     if env:
         return outcome.of_copied(to, copying.copy_by_hand(env, folder, asked, who(), tell))
@@ -368,7 +367,8 @@ def prune_copies(env, at, apply=False, cloud=None, site=None, **kwargs):
     if apply:
         answer = outcome.of_steps(done.plan.steps, "what no rule keeps is gone", "nothing to remove")
         return answer | ({"notes": list(done.plan.notes)} if done.plan.notes else {})
-    return _planned([done.plan], list(done.lines), _typed("prune_copies", env, *_also(at=at, cloud=cloud, site=site)))
+    how = command.deed("backup.prune_copies", env, at=at, cloud=cloud, site=site)
+    return _planned([done.plan], list(done.lines), how)
 
 
 @door
@@ -427,9 +427,8 @@ def restore(
     if __opts__.get("idr_environment"):
         raise Refused(["a master's credential makes and removes no servers or volumes: type it in a checkout of yours"])
     folder, words, tell = folder_of(into, site), _words(even_if), milestones(__opts__, "backup/restore")
-    failing = "failing" if "failing" in words else None
-    typed = {"copy": copy, "volumes": volumes, "even_if": even_if, "deploy": None if deploy else False} | given
-    how = _typed("restore", set, *_also(into=into, **typed, commit=commit, site=site))
+    named = {"copy": copy, "volumes": volumes, "even_if": even_if, "deploy": None if deploy else False} | given
+    how = command.deed("backup.restore", set, into=into, **named, commit=commit, site=site)
     uses, began = tuple(str(volumes).split(",")) if volumes else None, time.monotonic()
     if copy is not None:
         if file is not None or words - {"failing", *refilling.MAY_BE_SAID}:
@@ -438,8 +437,7 @@ def restore(
         asked = refilling.Refill(set, destinations.read(folder, copy), uses, words - {"failing"})
         if not apply:
             return _planned_one(refilling.plan(asked, into, given, folder), how)
-        then = {"named": commit} | ({"even_if": failing} if deploy else {})
-        done = refilling.refill(asked, into, given, break_lock, then, folder, tell)
+        done = refilling.refill(asked, into, given, break_lock, commit, deploy, folder, tell)
         return outcome.of_refilled(into, asked, done, time.monotonic() - began)
     if file is not None:
         others = {"even_if": even_if, "deploy": None if deploy else False, "commit": commit} | given
@@ -452,7 +450,7 @@ def restore(
         plan = restoring.plan(asked, into, given)
         lines = [*telling.lines(plan), *(f"note: {line}" for line in restoring.not_supplied(plan, folder))]
         return _planned([plan], lines, how)
-    then = {"named": commit, "even_if": failing} if deploy else None
+    then = {"named": commit, "even_if": "failing" if "failing" in words else None} if deploy else None
     done = restoring.restore(asked, into, given, break_lock, then, folder, tell)
     notes = restoring.not_supplied(done.plan, folder)
     return outcome.of_restored(into, asked, done, notes, time.monotonic() - began)
@@ -507,18 +505,19 @@ def _kept(function, words, said, apply, broken, cloud):
     plan = keeping.say(connection, id_, said, function, apply, broken, milestones(__opts__, f"backup/{function}"))
     if apply:
         return outcome.of_steps(plan.steps, f"{id_} is {function}ned")
-    return _planned_one(plan, _typed(function, *words, *_also(cloud=cloud)))
+    return _planned_one(plan, command.deed(f"backup.{function}", *words, cloud=cloud))
 
 
 def _files(set, file, volumes, env, apply, broken, site, tell):
     """Single files brought back, or a plan of that."""
     paths = [str(path) for path in (file if isinstance(file, list) else str(file).split(","))]
     asked = files.Files(set, tuple(paths), str(volumes or files.USUAL))
-    words = [set, f"into={env}", f"file={json.dumps(paths) if any(',' in it for it in paths) else ','.join(paths)}"]
-    words += [f"volumes={asked.use}"] if asked.use != files.USUAL else []
+    said = json.dumps(paths) if any("," in it for it in paths) else ",".join(paths)
+    named = {"into": env, "file": said, "volumes": asked.use if asked.use != files.USUAL else None}
     if not apply:
-        return _planned_one(bringing.plan(asked, env), _typed("restore", *words, *_also(site=site)))
-    brought = bringing.bring(asked, env, broken, folder_of(env, site), shlex.join(["backup.restore", *words]), tell)
+        return _planned_one(bringing.plan(asked, env), command.deed("backup.restore", set, **named, site=site))
+    how = command.typed("backup.restore", set, **named)
+    brought = bringing.bring(asked, env, broken, folder_of(env, site), how, tell)
     return {"result": True, "comment": f"of {set}, brought back beside what is there", "restored": brought}
 
 
@@ -537,16 +536,6 @@ def _sample(set, pick, env, sample):
 
 def _words(even_if):
     return frozenset(str(even_if).split(",") if even_if else ())
-
-
-def _also(**words):
-    """What was typed by name, None what wasn't."""
-    return [f"{key}={value}" for key, value in words.items() if value is not None]
-
-
-def _typed(function, *words):
-    """The command that does what was planned, as it's typed in a shell."""
-    return shlex.join(["salt-run", f"backup.{function}", *words, "apply=True"])
 
 
 def _planned(plans, lines, how):

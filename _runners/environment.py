@@ -1,11 +1,9 @@
 """What an operator types about a whole environment."""
 
-import shlex
-
 import salt.client
 
+from idr import command, outcome, readiness, table, values
 from idr import enrol as enrolment
-from idr import outcome, readiness, table, values
 from idr import show as showing
 from idr import ssh_config as openssh
 from idr import update as updating
@@ -33,7 +31,7 @@ def plan(env, **given):
 
         salt-run environment.plan newidr sources=idr
     """
-    return _planned(applying.plan(env, given), _typed("apply", env, given))
+    return _planned(applying.plan(env, given), command.deed("environment.apply", env, **given))
 
 
 @door
@@ -86,13 +84,13 @@ def apply(
         if apply:
             return outcome.of_removal(done, f"{env}: what the unfinished run made is gone")
         words = {"rollback": True, "confirm": env if destroying.loses_data(done) else None, "site": site}
-        return _planned(done, _typed("apply", env, words))
+        return _planned(done, command.deed("environment.apply", env, **words))
     if confirm is not None:
         raise Refused(["confirm: is for rollback=True alone"])
     then = {"named": commit, "even_if": _even_if(even_if)}
     if not apply:
         words = given | _of_deploy(deploy, commit, even_if) | {"site": site}
-        return _planned(applying.plan(env, given), _typed("apply", env, words))
+        return _planned(applying.plan(env, given), command.deed("environment.apply", env, **words))
     done = applying.apply(env, given, break_lock, then if deploy else None, folder_of(env, site), tell)
     return outcome.of_apply(env, done)
 
@@ -135,7 +133,7 @@ def replace(env, server, apply=False, deploy=True, break_lock=None, commit=None,
     then = {"named": commit, "even_if": _even_if(",".join(it for it in allowed if it != "running") or None)}
     if not apply:
         words = {"server": server} | _of_deploy(deploy, commit, even_if) | {"site": site}
-        return _planned(applying.replacement(env, server, running), _typed("replace", env, words))
+        return _planned(applying.replacement(env, server, running), command.deed("environment.replace", env, **words))
     tell = milestones(__opts__, "environment/replace")
     done = applying.replace_server(
         env, server, running, break_lock, then if deploy else None, folder_of(env, site), tell
@@ -169,7 +167,7 @@ def destroy(env, confirm=None, apply=False, break_lock=None, site=None, **kwargs
     done = destroying.destroy(env, confirm, apply, break_lock, folder_of(env, site), tell)
     if apply:
         return outcome.of_removal(done, f"{env} is gone" if done.steps else f"{env}: nothing of it is in the cloud")
-    return _planned(done, _typed("destroy", env, {"confirm": env, "site": site}))
+    return _planned(done, command.deed("environment.destroy", env, confirm=env, site=site))
 
 
 @door
@@ -203,7 +201,7 @@ def enrol(env, apply=False, replace=None, commit=None, site=None, **kwargs):
         return {"result": True, "comment": f"{env} is enrolled", "done": [str(step) for step in plan]}
     if not plan:
         return {"result": True, "comment": f"{env} is enrolled: nothing to change"}
-    how = _typed("enrol", env, {"replace": ",".join(remade) or None, "commit": commit, "site": site})
+    how = command.deed("environment.enrol", env, replace=",".join(remade) or None, commit=commit, site=site)
     return outcome.of_plan(how) | {"plan": [str(step) for step in plan]}
 
 
@@ -232,7 +230,7 @@ def update(env, apply=False, commit=None, even_if=None, site=None, **kwargs):
     """
     tell = milestones(__opts__, "environment/update")
     done = updating.update(env, apply, commit, _even_if(even_if), folder_of(env, site), tell)
-    how = _typed("update", env, {"commit": commit, "even_if": even_if, "site": site})
+    how = command.deed("environment.update", env, commit=commit, even_if=even_if, site=site)
     return outcome.of_update(env, done, None if apply else how)
 
 
@@ -322,12 +320,6 @@ def _even_if(said):
 def _of_deploy(deploy, commit, even_if):
     """What was typed about the deploy, None what wasn't."""
     return {"deploy": None if deploy else False, "commit": commit, "even_if": even_if}
-
-
-def _typed(function, env, given):
-    """The command that does what was planned, as it's typed in a shell."""
-    words = [f"{key}={value}" for key, value in given.items() if value is not None]
-    return shlex.join(["salt-run", f"environment.{function}", env, *words, "apply=True"])
 
 
 def _planned(plan, how):

@@ -2,7 +2,7 @@
 
 import shlex
 
-from idr import at_master, table
+from idr import at_master, command, table
 from idr.asking import asking
 from idr.door import door, milestones
 from idr.errors import Refused
@@ -318,8 +318,8 @@ def finish(new, confirm=None, apply=False, even_if=None, break_lock=None, site=N
     if ending.is_over:
         return _shown(outcome.of_plan(ending.plan, [], ending.notes, ending.problems, ""))
     lines = [] if ending.problems else [f"{new} is of no release any more, and there's no way back to {ending.old}"]
-    typed = _typed("finish", new, {"confirm": ending.old, "even_if": even_if, "site": site})
-    return _shown(outcome.of_plan(ending.plan, lines, ending.notes, ending.problems, f"salt-run {typed} apply=True"))
+    how = command.deed("release.finish", new, confirm=ending.old, even_if=even_if, site=site)
+    return _shown(outcome.of_plan(ending.plan, lines, ending.notes, ending.problems, how))
 
 
 @door
@@ -350,8 +350,8 @@ def abort(new, confirm=None, apply=False, break_lock=None, site=None, **kwargs):
         done = aborting.abort(new, confirm, break_lock, folder, tell)
         return of_removal(done.plan, f"the release of {new} is given up")
     would = aborting.plan(new, folder, tell)
-    typed = _typed("abort", new, {"confirm": new, "site": site})
-    return _shown(outcome.of_plan(would.plan, [], would.notes, would.problems, f"salt-run {typed} apply=True"))
+    how = command.deed("release.abort", new, confirm=new, site=site)
+    return _shown(outcome.of_plan(would.plan, [], would.notes, would.problems, how))
 
 
 @door
@@ -411,7 +411,7 @@ def _asked(new, set, commit, even_if, given):
 
 def _planned(asked_for, site):
     """A release as it would be prepared, with the command that does it."""
-    how = shlex.join(["salt-run", *asked_for.typed.split(), *([f"site={site}"] if site else []), "apply=True"])
+    how = command.deed(*asked_for.typed.split(), site=site)
     return _shown(outcome.of_preparing(asked_for, preparing.plan(asked_for, _folders(site)), how))
 
 
@@ -419,8 +419,8 @@ def _has_to_be_at_a_seat(function, *words):
     """What takes an operator's credentials, and reaches two environments, isn't for a master."""
     here = __opts__.get("idr_environment")
     if here:
-        typed = shlex.join(["salt-run", f"release.{function}", *words])
-        raise Refused([f"this is the master of {here}, which reaches no other environment: at a checkout, {typed}"])
+        there = f"at a checkout, salt-run {command.typed(f'release.{function}', *words)}"
+        raise Refused([f"this is the master of {here}, which reaches no other environment: {there}"])
 
 
 def _ours(env):
@@ -462,8 +462,8 @@ def _limits(limit, bake, drain):
 
 def _typed(function, new, given):
     """What was typed, as a lock's refusal shows it: without `salt-run`, and what is said anyway."""
-    words = [f"{key}={value}" for key, value in given.items() if value is not None and value != DEFAULTS.get(key)]
-    return shlex.join([f"release.{function}", str(new), *words])
+    said = {key: value for key, value in given.items() if value != DEFAULTS.get(key)}
+    return command.typed(f"release.{function}", new, **said)
 
 
 def _deed(typed, broken):

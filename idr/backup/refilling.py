@@ -74,12 +74,13 @@ def plan(asked, name, given, folder):
     return Plan(name, steps, made.kept, made.problems, (*notes, *made.notes), made.needed, made.free)
 
 
-def refill(asked, name, given, broken, deploy, folder, tell):
+def refill(asked, name, given, broken, commit, deploy, folder, tell):
     """
     Restore an environment from a copy, as `plan` says; returns a ``Refilled``.
 
     broken:  the holder of a lock that is to be broken
-    deploy:  ``{"named": …, "even_if": …}`` as an update is to be asked; without `even_if` it ends before the deploy
+    commit:  the beginning of this checkout's, as for an update
+    deploy:  whether it's deployed then
     tell:    is told one line of progress at a time
 
     Refused with every problem at once; of a server whose volume isn't empty, before anything is put back anywhere.
@@ -93,13 +94,13 @@ def refill(asked, name, given, broken, deploy, folder, tell):
         new, notes = made.new, tuple(restoring.not_supplied(made.plan, folder))
         for line in notes:  # it may be wanted before all of it is there
             tell(line)
-    enrolled, _ = enrol.enrol(name, True, new, deploy["named"], folder, tell)
+    enrolled, _ = enrol.enrol(name, True, new, commit, folder, tell)
     steps += [str(step) for step in enrolled]
     filled = _fill(asked, it, name, folder, tell)
-    if "even_if" not in deploy:
+    if not deploy:
         return Refilled(steps, filled, None, notes)
     # what waits for data that has just come back, or for its passwords, fails in the rehearsal, and the deploy mends it
-    updated = update.update(name, True, deploy["named"], "failing", folder, tell)
+    updated = update.update(name, True, commit, "failing", folder, tell)
     return Refilled(steps, filled, updated, notes)
 
 

@@ -22,7 +22,7 @@ from tests.tables import REPO
 SET = backup_set()
 BY_HAND = (REPO / "lab/by_hand/environment.sls").read_text()
 FILLED = {"idr-omero": "r-0", "idr-database": "r-1", "idr-a-omero": "r-0", "idr-a-database": "r-1"}
-THEN = {"named": "0a1b2c", "even_if": None}
+COMMIT = "0a1b2c"
 
 
 class World:
@@ -83,9 +83,9 @@ class World:
             raise IdrError(f"{server.id}: it ended without a result: {asked['path']} isn't empty")
         return {"there": server.id == "idr-a-omero"}
 
-    def refill(self, deploy=THEN, volumes=None, id_=SET.id, even_if=(), **given):
+    def refill(self, commit=COMMIT, deploy=True, volumes=None, id_=SET.id, even_if=(), **given):
         asked = refilling.Refill(id_, VAULT, volumes, frozenset(even_if))
-        return refilling.refill(asked, "idr", given, None, deploy, self.folder, self.lines.append)
+        return refilling.refill(asked, "idr", given, None, commit, deploy, self.folder, self.lines.append)
 
     def plan(self, volumes=None, id_=SET.id, **given):
         return refilling.plan(refilling.Refill(id_, VAULT, volumes), "idr", given, self.folder)
@@ -117,7 +117,7 @@ def test_servers_and_blank_volumes_are_made_filled_and_deployed(world):
 
 
 def test_servers_made_by_hand_are_not_looked_for_in_a_cloud(world):
-    world.by_hand().refill(deploy={"named": None})
+    world.by_hand().refill(commit=None, deploy=False)
     assert world.deeds() == ["enrol", *["mount"] * 4, *["fits"] * 4, *["restore"] * 4]
     assert world.done[0] == ("enrol", (), None)
 
@@ -222,7 +222,7 @@ def test_an_interrupted_restore_says_so_and_has_the_servers_end_what_they_are_at
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever another test has made of it
     try:
         with pytest.raises(KeyboardInterrupt):
-            refilling.refill(refilling.Refill(SET.id, VAULT), "idr", {}, None, THEN, world.folder, said.append)
+            refilling.refill(refilling.Refill(SET.id, VAULT), "idr", {}, None, COMMIT, True, world.folder, said.append)
     finally:
         signal.signal(signal.SIGINT, handler)
 

@@ -389,13 +389,13 @@ def test_a_restore_from_a_copy_is_told_with_its_volumes(vault, tmp_path):
     told = vault.restore(NEW.id, "idr", copy="vault", apply=True, deploy=False, commit="0a1b", site=str(tmp_path))
     assert told["volumes"] == [f"idr-omero:/data: {NEW.id}"] and told["done"] == ["idr-omero: install Salt"]
     assert told["result"] and told["comment"].endswith("it isn't deployed") and told["notes"] == ["there is no tls"]
-    [(asked, name, given, broken, then, folder, _)] = vault.asked
+    [(asked, name, given, broken, *then, folder, _)] = vault.asked
     assert (asked, name, given, broken, folder) == (refilling.Refill(NEW.id, VAULT), "idr", {}, None, tmp_path)
-    assert then == {"named": "0a1b"}
+    assert then == ["0a1b", False]  # the commit, and no deploy
     words = {"volumes": "omero-data", "even_if": "failing,mismatch", "site": str(tmp_path)}
     vault.restore(NEW.id, "idr", copy="vault", apply=True, **words)
     assert vault.asked[-1][0] == refilling.Refill(NEW.id, VAULT, ("omero-data",), frozenset({"mismatch"}))
-    assert vault.asked[-1][4] == {"named": None, "even_if": "failing"}
+    assert vault.asked[-1][4:6] == (None, True)
 
 
 def test_of_a_copy_no_single_files_are_restored(vault):

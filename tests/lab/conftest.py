@@ -28,12 +28,8 @@ SERVERS = ("idr-proxy", "idr-omero", "idr-database", "idr-a-omero", "idr-a-datab
 SCHEDULED = "idr-backup-scheduled"  # the unit in which idr's master takes a set by itself
 
 
-# A silent minion isn't waited for as long as by `salt`, which can't be told so.
-PING = """
-import json, sys, salt.client
-with salt.client.LocalClient() as client:
-    print(json.dumps(client.cmd(sys.argv[1:], "test.ping", tgt_type="list", timeout=5, gather_job_timeout=5)))
-"""
+# As enrolment asks it: a silent minion isn't waited for as long as by `salt`, which can't be told so.
+ANSWERING = ("/opt/salt/bin/python", "-I", "/srv/idr/current/idr/with_salt.py", "-", "answering")
 
 
 def until(what, seconds: float = 300):
@@ -123,8 +119,8 @@ class Lab:
     def wait_for_minions(self, *servers: str):
         """Wait until these servers' minions, all unless some are named, have a connection to their master."""
         wanted = servers or SERVERS
-        ping = ("/opt/salt/bin/python", "-c", PING, *wanted)
-        until(lambda: json.loads(self.exec("idr-proxy", *ping).stdout) == dict.fromkeys(wanted, True))
+        asked = json.dumps({"minions": wanted, "seconds": 5})
+        until(lambda: json.loads(self.exec("idr-proxy", *ANSWERING, stdin=asked).stdout) == sorted(wanted))
 
     def secrets(self, prefix: str) -> dict[str, dict[str, str]]:
         """One side's generated secrets, from the master's own files: asked through Salt, its logs would have them."""

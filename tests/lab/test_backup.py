@@ -66,6 +66,7 @@ REMOVE = """
 for it in disk.snapshots():
     if it.metadata.get("idr_set") == set_id:
         disk.delete_snapshot(it)
+        disk.wait_for_delete(it)
 """
 UNCLONE = """
 server = next(compute.servers(name="^idr-a-database$"))

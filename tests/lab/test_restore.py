@@ -6,7 +6,7 @@ import pytest
 
 from .conftest import PUBLIC
 from .environments import inventory, run, script
-from .test_backup import backup, kept
+from .test_backup import REMOVE, backup, kept
 from .test_environments import FILES, rows
 
 pytestmark = pytest.mark.lab
@@ -36,10 +36,6 @@ for key in compute.keypairs():
 said = [each.name for each in disk.volumes() if each.status == "available"]
 """
 TIDY = """
-for each in disk.snapshots():
-    if each.metadata.get("idr_set") == set_id:
-        disk.delete_snapshot(each)
-        disk.wait_for_delete(each)
 for each in disk.volumes():
     if "idr_aside" in each.metadata:
         disk.delete_volume(each)
@@ -59,7 +55,8 @@ def restored(lab):
     lab.outside("sh", "-c", "rm ~/.config/idr/idr/known_hosts")  # as on a machine that has never seen it
     answer = backup(lab, "restore", set_id, "into=idr", f"address={PUBLIC}", "apply=True")
     yield was, answer
-    script(lab, TIDY, set_id=set_id)
+    script(lab, REMOVE, set_id=set_id)
+    script(lab, TIDY)
     assert named(inventory(lab)) == named(things)
 
 

@@ -5,7 +5,7 @@ BIN := .venv/bin
 LOCKS := requirements-uv.lock requirements-build.lock requirements-dev.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help venv packages lab lab-down test unit lint bench torture lock
+.PHONY: help venv packages lab lab-down test unit lint bench torture by-hand lock
 
 help:      ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,7 +32,7 @@ lint:      ## ruff and salt-lint
 	@$(BIN)/ruff check
 	@git ls-files 'salt/*.sls' 'pillar/*.sls' | xargs $(BIN)/salt-lint
 
-BENCHES := thumbnail purge refresh highstate environment backup restore release
+BENCHES := thumbnail purge refresh highstate environment backup restore release switch
 bench:     ## what a page, a purge, a refresh, a highstate, an environment, a backup, a restore and a switch cost, each beside its baseline (as root)
 	@$(MAKE) --no-print-directory venv
 	@for each in $(BENCHES); do $(BIN)/python -m bench.$$each || exit 1; echo; done
@@ -41,6 +41,10 @@ torture:   ## every kind of call of an apply and a destroy spoiled in every way,
 	@$(MAKE) --no-print-directory venv
 	@$(BIN)/python -m tests.torture
 	@IDR_BACKUP_SETS=50 $(BIN)/pytest tests/lab/test_backup.py -k sets_under_load
+
+by-hand:   ## a copy of servers made by hand, and an IDR of that copy alone on clean ones; ten minutes, in a lab of its own
+	@$(MAKE) --no-print-directory venv
+	@$(BIN)/python -m tests.by_hand
 
 packages:  ## install the Debian packages of requirements.apt that are missing
 	@missing=$$(grep -o '^[a-z0-9.+-]\+' requirements.apt | while read -r package; do \

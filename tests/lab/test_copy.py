@@ -42,10 +42,8 @@ cp -p ~/.ssh/authorized_keys ~/vault.key/before 2>/dev/null || true
 cat ~/vault.key/key.pub >> ~/.ssh/authorized_keys && chmod 600 ~/.ssh/authorized_keys
 cat ~/vault.key/key && echo === && cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub
 """
-WRITE = """
-umask 077; mkdir -p {site}/copies && cat > {site}/copies/vault.yaml
-cp -a {site} {by_hand} && ssh idr-proxy cat /etc/idr/pillar/environment.sls > {by_hand}/environment.sls
-"""
+WRITE = f"umask 077; mkdir -p {SITE}/copies && cat > {SITE}/copies/vault.yaml"
+AS_BY_HAND = f"cp -a {SITE} {BY_HAND} && ssh idr-proxy cat /etc/idr/pillar/environment.sls > {BY_HAND}/environment.sls"
 FORGET = f"""
 rm -rf ~/vault ~/vault.read {SITE}/copies {BY_HAND} {OF_ITS_OWN}
 [ -d ~/vault.key ] || exit 0
@@ -80,6 +78,15 @@ def vault(lab):
     """A destination that is the seat's own SSH server; of it and of sets nothing is left."""
     before = inventory(lab)
     lab.outside("sh", "-c", FORGET)  # of a run that was ended
+    give_vault(lab)
+    lab.outside("sh", "-ec", AS_BY_HAND)
+    yield
+    lab.outside("sh", "-c", FORGET)
+    forget_sets(lab, before)
+
+
+def give_vault(lab):
+    """Say where copies go, and have that place be: the seat's own SSH server."""
     key, _, host_key = lab.outside("sh", "-ec", KEY).stdout.partition("===\n")
     said = {
         "repository": f"sftp:operator@{SEAT}:/home/operator/vault",
@@ -88,10 +95,7 @@ def vault(lab):
         "ssh_key": key,
         "known_hosts": f"{SEAT} {host_key.strip()}",
     }
-    lab.outside("sh", "-ec", WRITE.format(site=SITE, by_hand=BY_HAND), stdin=yaml.safe_dump(said))
-    yield
-    lab.outside("sh", "-c", FORGET)
-    forget_sets(lab, before)
+    lab.outside("sh", "-ec", WRITE, stdin=yaml.safe_dump(said))
 
 
 @pytest.fixture

@@ -138,20 +138,22 @@ def _images(here, pool):
 
 
 def remake(name):
-    """Make one server anew, as a cloud rebuilds it: a fresh system with new SSH host keys, and its old volumes."""
+    """
+    Make a server anew that was made by hand: a fresh system with new SSH host keys, and its old volumes.
+
+    Refuses one of a cloud, which the operator replaces.
+    """
     if topology.CLOUD.exists():
-        here = topology.with_a_cloud()
-        control.rebuild(name)
-        seat.know_anew(here.environment, control.servers())
-    else:
-        here = topology.read()
-        machine = here.machine(name)
-        directory = machines.directory_of(machine)
-        if directory.exists():
-            hosts.stop(directory)
-            hosts.remove(directory)
-        bring_hosts_up(here)
-        _give_seat(here)
+        raise LabError(f"the lab has a cloud, where a server is made anew by the operator:\n"
+                       f"  lab/ctl outside salt-run environment.replace {topology.ENVIRONMENT} server={name}")
+    here = topology.read()
+    machine = here.machine(name)
+    directory = machines.directory_of(machine)
+    if directory.exists():
+        hosts.stop(directory)
+        hosts.remove(directory)
+    bring_hosts_up(here)
+    _give_seat(here)
     say(f"a new {name}, with the old volumes. Its Salt key went with its system:\n"
         f"  lab/ctl outside salt-run environment.enrol {here.environment} apply=True replace={name}")
 

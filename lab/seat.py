@@ -52,21 +52,8 @@ def give_ssh_user():
 
 def know(servers):
     """Have the operator know the host keys of SERVERS, directories of hosts, as if read off their consoles."""
-    _write(".ssh/known_hosts", _host_keys(servers))
-
-
-def know_anew(environment, servers):
-    """
-    Have the operator know those of the environment's among SERVERS, of which one got others, where a cloud's are
-    written by ``environment.apply``.
-    """
-    own = [server for server in servers if hosts.known(server).hostname.startswith(f"{environment}-")]
-    _write_site(environment, "known_hosts", _host_keys(own))
-
-
-def _host_keys(servers):
-    return "".join(f"{hosts.known(server).hostname} {kind} {key}\n"
-                   for server in servers for kind, key in firstboot.host_keys(server / "upper"))
+    _write(".ssh/known_hosts", "".join(f"{hosts.known(server).hostname} {kind} {key}\n" for server in servers
+                                       for kind, key in firstboot.host_keys(server / "upper")))
 
 
 def give_name(name, address):

@@ -46,7 +46,7 @@ def up(say):
         _by_an_administrator(BOOTSTRAP, "identity")   # Cinder and Nova wait for it
         list(pool.map(services.wait, PORTS))
     _by_an_administrator(BOOTSTRAP, "resources")
-    _by_an_administrator(POWER, "start")
+    _by_an_administrator(POWER)
     say(f"the cloud is up ({time.monotonic() - began:.1f} s)")
 
 
@@ -60,11 +60,6 @@ def restart(name):
     processes.end(name)
     services.start(name, venv.directory())
     services.wait(name)
-
-
-def rebuild(name):
-    """Have Nova make the server NAME anew: a fresh system, its old ports and volumes."""
-    _by_an_administrator(POWER, "rebuild", name)
 
 
 def down():

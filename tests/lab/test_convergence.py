@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .conftest import SERVERS, until
+from .conftest import SERVERS
 
 pytestmark = pytest.mark.lab
 
@@ -36,54 +36,6 @@ def test_nor_after_a_reboot_of_all(lab, image):
     lab.wait_for_minions()
     assert changes(lab) == {}
     assert lab.get(f"/webgateway/render_image/{image}/0/0/?dummy=reboot").status == 200
-
-
-MANIFEST = "cd /data && find . -printf '%p %U:%G %m %y\\n' -type f -exec sha256sum {} + | sort"
-IDENTITY = "/usr/lib/postgresql/15/bin/pg_controldata /var/lib/pgsql/15/data | grep 'system identifier'"
-ROWS = "; ".join(
-    f"SELECT '{table}', count(*), md5(string_agg(t::text, '|' ORDER BY t::text)) FROM {table} t"
-    for table in ("image", "plate", "screen", "well", "pixels", "originalfile", "experimenter", "dbpatch")
-)
-
-
-ANEW = ("idr-omero", "idr-database")
-
-
-def data(lab) -> tuple[str, str, str]:
-    """Production's files, which cluster it has, and its rows."""
-    psql = ("runuser", "-u", "postgres", "--", "psql", "-Atd", "idr")
-    return (
-        lab.sh("idr-omero", MANIFEST),
-        lab.sh("idr-database", IDENTITY),
-        lab.exec("idr-database", *psql, stdin=ROWS).stdout,
-    )
-
-
-def is_refused_as_remade(lab):
-    """Whether an enrolment, which can't be had, is told how servers are that were made anew."""
-    refused = lab.operator("salt-run", "environment.enrol", "idr", "apply=True", check=False)
-    assert refused.returncode != 0
-    return "replace=" in refused.stdout + refused.stderr
-
-
-def test_servers_made_anew_take_the_existing_data_as_it_is(lab, image):
-    """The document: it is sufficient to restore these directories into a clean server before running the deployment."""
-    for service in ("omero-web", "omero-server"):
-        lab.salt("idr-omero", "service.stop", service)
-    before = data(lab)
-    lab.ctl("kill", *ANEW)
-    for server in ANEW:
-        lab.ctl("remake", server)
-    # other passwords than the data was made with, as for the data of another installation
-    lab.sh("idr-proxy", "cd /etc/idr/pillar/secrets/idr; rm database.sls omero.sls")
-
-    until(lambda: is_refused_as_remade(lab))  # once they have started
-    lab.operator("salt-run", "environment.enrol", "idr", "apply=True", f"replace={','.join(ANEW)}")
-    lab.operator("salt-run", "environment.update", "idr", "apply=True", seconds=1200)
-
-    assert data(lab) == before
-    assert lab.get(f"/webgateway/render_image/{image}/0/0/?dummy=anew").status == 200
-    assert changes(lab) == {}
 
 
 @pytest.mark.parametrize("side", ["idr", "idr-a"])

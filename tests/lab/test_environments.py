@@ -13,7 +13,7 @@ pytestmark = pytest.mark.lab
 
 ROWS = "; ".join(
     f"SELECT '{table}', count(*), md5(string_agg(t::text, '|' ORDER BY t::text)) FROM {table} t"
-    for table in ("image", "plate", "screen", "well", "pixels", "originalfile")
+    for table in ("image", "plate", "screen", "well", "pixels", "originalfile", "experimenter", "dbpatch")
 )
 FILES = "cd /data/OMERO; find Pixels ManagedRepository -type f | sort | xargs sha256sum"
 BY_HAND = """

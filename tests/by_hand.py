@@ -1,6 +1,7 @@
 """
-The document's path without a cloud: servers that somebody made by hand are copied as they run; of that copy alone, and
-six clean servers in their place, the IDR is back with its rows, files and pages.
+The document's path without a cloud. A server that somebody made by hand is made anew, and takes the data of its volume
+as it is. All are copied as they run; of that copy alone, and six clean servers in their place, the IDR is back with its
+rows, files and pages.
 
 Makes a lab of its own and removes it; needs that none is there: ``make by-hand``.
 """
@@ -21,7 +22,8 @@ from .lab.conftest import CTL, Lab
 from .lab.test_copy import give_vault
 from .lab.test_environments import FILES, rows
 
-VAULT = "vault"  # in the operator's home, and what is beside the lab meanwhile
+ANEW = "idr-database"
+VAULT = "vault"  # in the operator's home
 SIDES = "idr", "idr-a"
 
 
@@ -46,6 +48,17 @@ def shown(lab):
 def held(lab):
     """What production's volumes hold: rows by table, and each file's hash."""
     return rows(lab, "idr"), lab.sh("idr-omero", FILES)
+
+
+def remade(lab):
+    """ANEW has a fresh system; only who says so has it enrolled."""
+    lab.ctl("remake", ANEW)
+    enrol = ("salt-run", "environment.enrol", "idr", "apply=True")
+    refused = lab.operator(*enrol, check=False)
+    assert refused.returncode and f"replace={ANEW}" in refused.stdout + refused.stderr, refused
+    lab.operator(*enrol, f"replace={ANEW}")
+    # the rehearsal of OMERO finds no database, which the deploy makes first
+    lab.operator("salt-run", "environment.update", "idr", "apply=True", "even_if=failing", seconds=1800)
 
 
 def carried(lab, words, **given):
@@ -73,6 +86,11 @@ def through(lab, kept):
     """All of it, with the copy KEPT in a file while there is neither server nor seat."""
     subprocess.run([CTL, "up", "--hosts-only"], check=True)
     before, seen = held(lab), shown(lab)
+    began = time.monotonic()
+    remade(lab)
+    assert (held(lab), shown(lab)) == (before, seen), f"a new {ANEW} has other data"
+    said(f"{ANEW} made anew has its old data", began)
+
     began = time.monotonic()
     give_vault(lab)
     id_ = typed(lab, "copy", "env=idr", f"to={VAULT}", "even_if=first")["comment"].split()[0]

@@ -18,6 +18,9 @@ from pathlib import Path
 
 SALT = Path("/opt/salt")  # a link to the installed version
 PKI = Path("/etc/salt/pki")
+# A minion's is Salt's own default: each of its processes proves four times or more that the key is one, which takes
+# 0.11 s with 3072 bits and 0.04 s with these: a third of all the processor time of an update.
+KEY_BITS = {"minion": 2048, "master": 3072}
 RELEASES = Path("/srv/idr/releases")
 CURRENT = Path("/srv/idr/current")
 NEXT = Path("/srv/idr/next")  # the candidate: the master's Salt environment `next`
@@ -271,8 +274,8 @@ def make_key(asked, _stream):
     if not (folder / f"{kind}.pub").exists():
         (folder / f"{kind}.pem").unlink(missing_ok=True)  # of a making that was cut off
         # `salt-key --gen-keys` of 3008.3 ends with a traceback
-        make = "import sys, salt.crypt; salt.crypt.write_keys(sys.argv[1], sys.argv[2], 3072)"
-        _run(str(SALT / "bin/python"), "-c", make, str(folder), kind)
+        make = "import sys, salt.crypt; salt.crypt.write_keys(sys.argv[1], sys.argv[2], int(sys.argv[3]))"
+        _run(str(SALT / "bin/python"), "-c", make, str(folder), kind, str(KEY_BITS[kind]))
 
 
 def set_keys(asked, _stream):

@@ -14,9 +14,9 @@ import time
 from bench.lab import run
 from bench.machine import machine
 from lab.settings import PUBLIC_ADDRESS
+from tests.lab.environments import SITE_AS_IDRS
 
 NEW, GOAL = "benchidr", 60
-SITE = f"rm -rf ~/.config/idr/{NEW}; cp -a ~/.config/idr/idr ~/.config/idr/{NEW}; rm ~/.config/idr/{NEW}/known_hosts"
 FORGET = f"rm -rf ~/.config/idr/{NEW}"
 # The set that it was made of, which its `abort` leaves.
 TIDY = """
@@ -43,7 +43,7 @@ def main() -> None:
     print(f"{machine()}, load {os.getloadavg()[0]:.1f}, one run", flush=True)
     seat = ("outside", ".venv/bin/python", "-")
     before = run(*seat, script=SETS).split()
-    run("outside", "sh", "-ec", SITE)
+    run("outside", "sh", "-ec", SITE_AS_IDRS.format(env=NEW))
     try:
         typed("prepare", "from=idr", "apply=True")
         checked = typed("check")

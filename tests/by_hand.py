@@ -29,17 +29,13 @@ SIDES = "idr", "idr-a"
 
 def typed(lab, function, *words):
     """`salt-run backup.FUNCTION …` at the seat, which has to succeed: its answer."""
-    said = lab.operator("salt-run", "--out=json", f"backup.{function}", *words, "apply=True", seconds=1800).stdout
-    return json.loads(said[said.index("{") :])
-
-
-def images(lab):
-    return json.loads(lab.get("/api/v0/m/images/?limit=3").body)["data"]
+    answer = lab.operator("salt-run", "--out=json", f"backup.{function}", *words, "apply=True", seconds=1800).stdout
+    return json.loads(answer[answer.index("{") :])
 
 
 def shown(lab):
     """What the public sees of the IDR: its images' names and a rendered one."""
-    found = images(lab)
+    found = json.loads(lab.get("/api/v0/m/images/?limit=3").body)["data"]
     page = lab.get(f"/webgateway/render_image/{found[0]['@id']}/0/0/?dummy={time.time_ns()}")
     assert page.status == 200 and len(page.body) > 20_000, page
     return [one["Name"] for one in found], page.body
@@ -105,7 +101,7 @@ def through(lab, kept):
     give_vault(lab)
     began = time.monotonic()
     answer = typed(lab, "restore", id_, "into=idr", f"copy={VAULT}")
-    said(answer["comment"], began)
+    said(f"{id_} is put back on clean servers: {answer['comment']}", began)
 
     for side in SIDES:
         assert rows(lab, side) == before[0], f"{side} has other rows"

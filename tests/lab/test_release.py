@@ -17,7 +17,7 @@ import pytest
 from . import visitors
 from .broken import BROKEN, on_each
 from .conftest import PUBLIC, SERVERS, Lab, until
-from .environments import inventory, run
+from .environments import SITE_AS_IDRS, inventory, run
 from .faulty import killed_at_first
 from .test_backup import backup, each_hour_of
 from .test_environments import FILES, Load, rows
@@ -81,10 +81,7 @@ def visited(lab):
 @pytest.fixture(scope="module")
 def newidr(lab, image):
     """A second IDR of the first one's data, and what came of the requests to the first one meanwhile."""
-    site = (
-        "rm -rf ~/.config/idr/newidr; cp -a ~/.config/idr/idr ~/.config/idr/newidr; rm ~/.config/idr/newidr/known_hosts"
-    )
-    lab.outside("sh", "-ec", site)
+    lab.outside("sh", "-ec", SITE_AS_IDRS.format(env="newidr"))
     load = Load(lab, image)
     try:
         code, answer = release(lab, "prepare", "newidr", "from=idr", "apply=True")

@@ -238,15 +238,16 @@ def inside(directory, *command):
     return ["nsenter", f"--target={pid}", "--all", "--", "env", "-i", *variables, *command]
 
 
-def enter(directory, *command):
+def entering(directory, *command):
     """
-    Replace this process by a command in the host, as root; its exit code becomes this process's.
+    The command line that runs COMMAND in the host, as root, and in the host's control group: it ends with the host.
 
-    The command belongs to the host's control group, so that it ends with the host.
+    Refuses when the host is off.
     """
     words = inside(directory, *command)
-    cgroups.enter(_group(directory) / "exec")
-    os.execvp(words[0], words)
+    group = _group(directory) / "exec"
+    group.mkdir(parents=True, exist_ok=True)
+    return ["sh", "-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"', os.fspath(group), *words]
 
 
 def run_in(directory, *command, stdin=None):

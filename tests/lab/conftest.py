@@ -16,7 +16,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lab import hosts, seat
 from lab.cloud import faults
+from lab.shell import LabError
 
 from .environments import DESTROY, ONE_SERVER, SMALL, inventory
 from .faulty import get_through
@@ -62,20 +64,28 @@ class Failed(Exception):
     output: str
 
 
+def completed(words, typed, check: bool, seconds: float, stdin: str | None = None) -> subprocess.CompletedProcess:
+    """Run what a command of `lab/ctl` comes down to; TYPED: that command, for whoever reads of its failure."""
+    done = subprocess.run(words, capture_output=True, text=True, errors="replace", timeout=seconds, input=stdin or "")
+    if check and done.returncode:
+        raise Failed(" ".join(typed), done.returncode, done.stdout + done.stderr)
+    return done
+
+
 class Lab:
     """The lab as its two kinds of users see it: from outside, and inside a server."""
 
-    def _run(self, *command: str, check: bool, seconds: float, stdin: str | None = None) -> subprocess.CompletedProcess:
-        done = subprocess.run(
-            [str(CTL), *command], capture_output=True, text=True, errors="replace", timeout=seconds, input=stdin or ""
-        )
-        if check and done.returncode:
-            raise Failed(" ".join(command), done.returncode, done.stdout + done.stderr)
-        return done
+    def _enter(self, host: str, words, typed, check: bool, seconds: float, stdin: str | None):
+        """As `lab/ctl` enters a host, without a Python of its own for each of thousands of commands."""
+        try:
+            words = hosts.entering(hosts.named(host), *words)
+        except LabError as error:  # it's off, or isn't there
+            words = ["sh", "-c", 'echo "$0" >&2; exit 1', str(error)]
+        return completed(words, typed, check, seconds, stdin)
 
     def exec(self, server: str, *command: str, check: bool = True, seconds: float = 600, stdin: str | None = None):
         """Run a command as root in a server."""
-        return self._run("exec", server, *command, check=check, seconds=seconds, stdin=stdin)
+        return self._enter(server, command, ("exec", server, *command), check, seconds, stdin)
 
     def sh(self, server: str, script: str, **kwargs) -> str:
         """Run a shell script as root in a server and return what it said."""
@@ -83,7 +93,7 @@ class Lab:
 
     def outside(self, *command: str, check: bool = True, seconds: float = 600, stdin: str | None = None):
         """Run a command as the operator at the seat outside."""
-        return self._run("outside", *command, check=check, seconds=seconds, stdin=stdin)
+        return self._enter(seat.ROLE, seat.command(*command), ("outside", *command), check, seconds, stdin)
 
     def kill(self, words: str) -> str | None:
         """
@@ -94,7 +104,7 @@ class Lab:
         return pid if pid and self.exec("seat", "kill", "-KILL", pid, check=False).returncode == 0 else None
 
     def ctl(self, *command: str, seconds: float = 1200):
-        return self._run(*command, check=True, seconds=seconds)
+        return completed([CTL, *command], command, True, seconds)
 
     def get(self, path: str, base: str = f"https://{PUBLIC}", *options: str) -> Answer:
         """GET from outside; redirects are answers, not followed."""

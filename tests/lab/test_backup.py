@@ -41,7 +41,7 @@ for ((n = $(tail -n 1 {ACKNOWLEDGED}) + 1; ; n++)); do
     read -r row <&${{{{COPROC[0]}}}}
     [ "$row" = $n ]
     echo $n >> {ACKNOWLEDGED}
-    sleep 0.02
+    sleep 0.1
 done
 EOF
 systemd-run -q -G --unit=write -p Restart=always --setenv=PGPASSWORD={{password}} bash /root/write.sh

@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from lab import cgroups, downloads, hosts, leftovers, network, volumes
+from lab import cgroups, downloads, filesystem, hosts, leftovers, network, volumes
 from lab.cloud import control
 from lab.settings import STATE, VOLUMES
 from lab.shell import LabError, delete
@@ -16,7 +16,6 @@ def down():
     directories = hosts.made()
     with ThreadPoolExecutor(max(1, len(directories))) as pool:
         list(pool.map(hosts.stop, directories))
-    volumes.unmount_shelf()
     downloads.down()
     network.down()
 
@@ -35,6 +34,7 @@ def destroy():
         directory.rmdir()
     volumes.detach(VOLUMES)
     network.down()
+    filesystem.delete()
     if STATE.exists():
         delete(STATE)
     left = leftovers.leftovers()

@@ -4,10 +4,10 @@ import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from lab import archives, base, check, downloads, hosts, machines, network, seat, topology
+from lab import archives, base, check, downloads, filesystem, hosts, machines, network, seat, topology
 from lab.cloud import control
 from lab.cloud.config import clouds_yaml
-from lab.settings import PUBLIC_ADDRESS, PUBLIC_NAME, STATE
+from lab.settings import PUBLIC_ADDRESS, PUBLIC_NAME
 from lab.shell import LabError, run
 
 # What the lab has otherwise than production, besides where archives are: a clock that isn't its own, and sizes for
@@ -67,8 +67,9 @@ def up(bare=False, by_hand=False):
     if problems:
         raise LabError("\n".join(problems))
     here = topology.chosen(by_hand)
-    for directory in (STATE, *([] if by_hand else [topology.CLOUD])):
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    filesystem.mount()
+    if not by_hand:
+        topology.CLOUD.mkdir(mode=0o700, exist_ok=True)
     building = archives.start()
     bring_hosts_up(here)
     with ThreadPoolExecutor(1) as pool:

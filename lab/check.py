@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import socket
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -75,7 +74,8 @@ def problems():
         return ["not root: the lab makes namespaces and mounts; run it as root"]
     packages = missing_packages()
     found = [f"missing packages: {' '.join(packages)}; install them: lab/ctl install"] if packages else []
-    tests = [_debian, _namespaces, _overlay, _control_groups, _links_and_rules, _loop_devices, _room, _network, _commit]
+    tests = [_debian, _namespaces, _filesystems, _control_groups, _links_and_rules, _loop_devices, _room, _network,
+             _commit]
     with ThreadPoolExecutor(len(tests)) as pool:
         for lines in pool.map(_careful, tests):
             found += lines
@@ -104,19 +104,16 @@ def _namespaces():
     return ["namespaces can't be made (a container without CAP_SYS_ADMIN?): use a machine or a privileged container"]
 
 
-def _overlay():
+def _filesystems():
     found = []
-    with tempfile.TemporaryDirectory(dir=_nearest(STATE), prefix=f".{NAME}-check-") as directory:
-        for name in ("lower", "upper", "work", "merged"):
-            Path(directory, name).mkdir()
-        if not succeeds("unshare", "--mount", "--propagation", "private", "mount", "-t", "overlay", "check", "-o",
-                        f"lowerdir={directory}/lower,upperdir={directory}/upper,workdir={directory}/work",
-                        f"{directory}/merged"):
-            found.append(f"no overlay can be mounted for {STATE}: put IDR_LAB_STATE on ext4, xfs or btrfs")
     for filesystem in ("overlay", "xfs"):
         known = filesystem in Path("/proc/filesystems").read_text().split()
         if not known and not succeeds("sh", "-c", f"modprobe {filesystem}"):
             found.append(f"this kernel has no {filesystem}: use one that has it")
+    inside = ("mount -t tmpfs check /mnt && cd /mnt && mkdir lower upper work merged && "
+              "mount -t overlay check -o lowerdir=lower,upperdir=upper,workdir=work merged")
+    if not found and not succeeds("unshare", "--mount", "--propagation", "private", "sh", "-c", inside):
+        found.append("no overlay can be mounted: use a machine or a privileged container")
     return found
 
 

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from lab import cgroups, egress, network, volumes
-from lab.settings import NAME, NFT_TABLE, STATE
+from lab.settings import NAME, NFT_TABLE, STATE, STATE_FILE
 from lab.shell import run, succeeds
 
 NSPAWN = Path("/run/systemd/nspawn")
@@ -14,8 +14,7 @@ NSPAWN = Path("/run/systemd/nspawn")
 def leftovers():
     """Every process, control group, namespace, interface, table, loop device and mount of the lab, one line each."""
     return [*_processes(), *_groups(), *(f"network namespace {name}" for name in network.namespaces()),
-            *_links(), *_tables(), *(f"loop device {device}" for device in volumes.devices(STATE)),
-            *_mounts(), *_files()]
+            *_links(), *_tables(), *_devices(), *_mounts(), *_files()]
 
 
 def _processes():
@@ -43,6 +42,10 @@ def _tables():
     return [f"nft table {NFT_TABLE}"] if f"table ip {NFT_TABLE}\n" in run("nft", "list", "tables") else []
 
 
+def _devices():
+    return [f"loop device {device}" for place in (STATE, STATE_FILE) for device in volumes.devices(place)]
+
+
 def _mounts():
     """Mounts of the lab in any process's mount namespace, each namespace looked at once."""
     seen, found = set(), set()
@@ -59,8 +62,8 @@ def _mounts():
 
 
 def is_mount_of_the_lab(line):
-    """Whether a line of mountinfo is a mount of the lab: below its state, or something of its name."""
-    return any(mark in line for mark in (f" {STATE}/", f"/{NAME}-", f" {NAME}-"))
+    """Whether a line of mountinfo is a mount of the lab: its state or below it, or something of its name."""
+    return any(mark in line for mark in (f" {STATE} ", f" {STATE}/", f"/{NAME}-", f" {NAME}-"))
 
 
 def _files():

@@ -5,6 +5,7 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 STATE = Path(os.environ.get("IDR_LAB_STATE", "/var/lib/idr-lab"))   # hosts, volumes, keys: gone with `destroy`
+STATE_FILE = STATE.with_name(f"{STATE.name}.xfs")                     # the filesystem that is mounted there
 CACHE = Path(os.environ.get("IDR_LAB_CACHE", "/var/cache/idr-lab"))  # images, wheels, downloads: kept
 
 # Namespaces, interfaces of this machine, machines and control groups of the lab begin with NAME, so that whatever

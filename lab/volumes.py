@@ -1,8 +1,8 @@
 """
 Data volumes: sparse files, shown to hosts as block devices through loop devices.
 
-Without a cloud they have the sizes that pillar gives. The cloud's are on a filesystem of their own, xfs in one more
-sparse file, where a snapshot shares its blocks with what it was taken of.
+Without a cloud they have the sizes that pillar gives. A snapshot in the cloud shares its blocks with what it was taken
+of, as the lab's own filesystem can.
 """
 
 import json
@@ -15,8 +15,6 @@ from lab.shell import PATIENCE, LabError, run, succeeds, wait_until
 
 GIGABYTE = 1 << 30
 SHELF = STATE / "cloud/volumes"   # where the cloud's are
-SHELF_FILE = STATE / "cloud/volumes.xfs"
-SHELF_GB = 60   # at most: the file grows with what is written, and shrinks with what is deleted
 _choosing_a_device = threading.Lock()
 
 
@@ -67,32 +65,6 @@ def is_held(path):
         except OSError:
             return True
     return False
-
-
-def mount_shelf():
-    """Mount the filesystem of the cloud's volumes, for all of this mount namespace; made if it isn't there."""
-    if os.path.ismount(SHELF):
-        return
-    SHELF.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not SHELF_FILE.exists():
-        unfinished = SHELF_FILE.with_suffix(".new")
-        with open(unfinished, "wb") as file:
-            file.truncate(SHELF_GB * GIGABYTE)
-        run("mkfs.xfs", "-q", "-m", "reflink=1", unfinished)
-        unfinished.rename(SHELF_FILE)
-    # past the page cache of this machine's filesystem: what a volume's file caches is enough
-    device = run("losetup", "--find", "--show", "--nooverlap", "--direct-io=on", SHELF_FILE).strip()
-    run("mount", "-t", "xfs", "-o", "noatime,discard", device, SHELF)
-    run("losetup", "--detach", device)   # once it is unmounted
-
-
-def unmount_shelf():
-    """Unmount the filesystem of the cloud's volumes; their bytes stay. Refuses while a host or a service uses it."""
-    if os.path.ismount(SHELF):
-        run("umount", SHELF)
-    detach(SHELF_FILE)
-    if os.path.ismount(SHELF):
-        raise LabError(f"{SHELF} is mounted twice: umount it")
 
 
 def devices(path):

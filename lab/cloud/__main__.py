@@ -6,7 +6,7 @@ import time
 
 os.environ["PATH"] += ":/usr/sbin:/sbin"
 
-from lab import network, volumes  # noqa: E402
+from lab import filesystem, network  # noqa: E402
 from lab.cloud import control, processes  # noqa: E402
 from lab.cloud.settings import PORTS  # noqa: E402
 from lab.shell import LabError  # noqa: E402
@@ -15,6 +15,7 @@ from lab.shell import LabError  # noqa: E402
 def main(command, *names):
     began = time.monotonic()
     if command == "up":
+        filesystem.mount()
         network.outside_up()
         control.up(lambda text: print(f"[{time.monotonic() - began:6.1f} s] {text}", flush=True))
     elif command == "restart":
@@ -26,7 +27,6 @@ def main(command, *names):
         print(f"cloud is {'up' if control.is_up() else 'down'}")
     elif command == "down":
         control.down()
-        volumes.unmount_shelf()
     else:
         control.destroy()
 

@@ -17,7 +17,8 @@ BOOTSTRAP, POWER = (Path(__file__).with_name(name) for name in ("bootstrap.py", 
 
 def up(say):
     """
-    Bring the cloud up on the lab's outside network, which has to be there (`network.outside_up`).
+    Bring the cloud up on the lab's outside network, which has to be there (`network.outside_up`), as does the lab's own
+    filesystem (`filesystem.mount`).
 
     say:  takes a line of progress
 
@@ -28,7 +29,7 @@ def up(say):
     if not {API, HYPERVISOR} <= set(network.namespaces()) or not venv.is_made():
         processes.end()   # whatever is left of namespaces that are gone, or runs from another environment
     _give_api_its_addresses()
-    volumes.mount_shelf()
+    volumes.SHELF.mkdir(mode=0o700, exist_ok=True)
     with ThreadPoolExecutor(2) as pool:
         beside = [pool.submit(part) for part in (machines.prepare_for_cloud, ovn.up)]
         environment = venv.make()
@@ -63,11 +64,7 @@ def restart(name):
 
 
 def down():
-    """
-    Power the cloud's servers off and stop the cloud; it keeps all it knows, and `up` starts the servers again.
-
-    Its volumes' filesystem stays mounted (`volumes.unmount_shelf`): other hosts may have it in their namespaces.
-    """
+    """Power the cloud's servers off and stop the cloud; it keeps all it knows, and `up` starts the servers again."""
     for name in (*reversed(PORTS), faults.NAME):   # Nova first, which takes note of servers that are off
         processes.end(name)
     off = servers()
@@ -85,7 +82,6 @@ def destroy():
         hosts.end(directory)
         hosts.remove(directory)
     volumes.detach(volumes.SHELF)
-    volumes.unmount_shelf()
     if DIRECTORY.exists():
         delete(DIRECTORY)
 

@@ -158,6 +158,7 @@ def test_a_host_that_was_never_started_is_off(tmp_path):
     ("1 2 0:3 / /run/netns/idrlab-net rw - nsfs nsfs rw", True),
     ("1 2 0:3 / / rw - overlay idrlab-seat rw", True),
     ("1 2 0:3 / /var/lib/idr-lab/hosts/seat/root rw - overlay x rw", True),
+    ("1 2 7:0 / /var/lib/idr-lab rw - xfs /dev/loop0 rw", True),
     ("1 2 0:3 / /srv rw - ext4 /dev/vda rw", False),
 ])  # fmt: skip
 def test_mounts_of_the_lab_are_known_by_their_names(line, ours):

@@ -13,7 +13,7 @@ sys.path.append(str(Path(__file__).resolve().parents[2]))
 import openstack  # noqa: E402
 
 from lab.cloud.config import FILES, PASSWORD  # noqa: E402
-from lab.cloud.settings import ADDRESS, PORTS, PUBLIC_ADDRESS, REGION  # noqa: E402
+from lab.cloud.settings import ADDRESS, DOORS, PORTS, REGION, TRIAL  # noqa: E402
 
 USER = "idr"
 # Nominal sizes: Nova counts them against the quota, and nothing takes so much of this machine.
@@ -27,24 +27,25 @@ COMPUTE_QUOTA = {"instances": 18, "cores": 144, "ram": 288 << 10, "key_pairs": 2
 VOLUME_QUOTA = {"volumes": 30, "snapshots": 96, "gigabytes": 30000}
 NETWORK_QUOTA = {"networks": 10, "subnets": 10, "routers": 5, "ports": 80, "floating_ips": 8, "security_groups": 20,
                  "security_group_rules": 150}
-PATHS = {"compute": "/v2.1", "block-storage": "/v3"}
+PATHS = {"compute": "/v2.1", "block-storage": "/v3", "identity": "/v3"}
 
 
 def identity(cloud):
-    """The services and their endpoints, the user that they are, and the ordinary one."""
+    """The services and their endpoints, the user that they are, and the ordinary ones, each with a project."""
     keystone = cloud.identity
-    for name, (_, kind) in FILES.items():
-        if name == "keystone":
-            continue   # made by keystone-manage
+    if not keystone.find_region(TRIAL):
+        keystone.create_region(id=TRIAL)
+    doors = [("internal", REGION, ADDRESS), *(("public", region, address) for region, address in DOORS.items())]
+    for name, (_, kind) in FILES.items():   # Keystone's own in the first region are made by keystone-manage
         service = keystone.find_service(name) or keystone.create_service(name=name, type=kind)
-        there = {endpoint.interface for endpoint in keystone.endpoints(service_id=service.id)}
-        for interface, address in (("public", PUBLIC_ADDRESS), ("internal", ADDRESS)):
-            if interface not in there:
-                keystone.create_endpoint(service_id=service.id, interface=interface, region_id=REGION,
+        there = {(endpoint.interface, endpoint.region_id) for endpoint in keystone.endpoints(service_id=service.id)}
+        for interface, region, address in doors:
+            if (interface, region) not in there:
+                keystone.create_endpoint(service_id=service.id, interface=interface, region_id=region,
                                          url=f"http://{address}:{PORTS[name]}{PATHS.get(kind, '')}")
     # last: once the services are let in, all is there
     roles = {role.name: role.id for role in keystone.roles()}
-    for name, granted in ((USER, ("member",)), ("services", ("admin", "service"))):
+    for name, granted in ((USER, ("member",)), (TRIAL, ("member",)), ("services", ("admin", "service"))):
         project = keystone.find_project(name) or keystone.create_project(name=name, domain_id="default")
         user = keystone.find_user(name) or keystone.create_user(
             name=name, password=PASSWORD, domain_id="default", default_project_id=project.id)

@@ -6,7 +6,7 @@ import string
 import uuid
 from pathlib import Path
 
-from lab.cloud.settings import ADDRESS, DIRECTORY, ETC, HOST, LOG, OVN, PORTS, PUBLIC_ADDRESS, REGION
+from lab.cloud.settings import ADDRESS, DIRECTORY, DOORS, ETC, HOST, LOG, OVN, PORTS, PUBLIC_ADDRESS, REGION
 
 TEMPLATES = Path(__file__).with_name("etc")
 PASSWORD = "only-in-the-lab"
@@ -50,24 +50,19 @@ def text(service, kind, venv):
         ovn=OVN, venv=venv, password=PASSWORD, service_type=kind)
 
 
-def clouds_yaml(user="idr", public=True):
-    """
-    The clouds.yaml of a USER, `idr` (an ordinary one) or `admin`, whose project has the same name.
-
-    public:  through the public endpoints, where faults are made, or straight to the services
-    """
-    address, interface = (PUBLIC_ADDRESS, "public") if public else (ADDRESS, "internal")
+def clouds_yaml(user="idr", region=REGION):
+    """A clouds.yaml with one cloud, `idr`: of an ordinary USER in the project of that name, by the door of a REGION."""
     return f"""clouds:
-  {user}:
+  idr:
     auth:
-      auth_url: http://{address}:{PORTS["keystone"]}/v3
+      auth_url: http://{DOORS[region]}:{PORTS["keystone"]}/v3
       username: {user}
       password: {PASSWORD}
       project_name: {user}
       user_domain_name: Default
       project_domain_name: Default
-    region_name: {REGION}
-    interface: {interface}
+    region_name: {region}
+    interface: public
 """
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lab import hosts, machines, network, volumes
 from lab.cloud import config, faults, ovn, postgres, processes, services, venv
-from lab.cloud.settings import ADDRESS, API, DIRECTORY, HYPERVISOR, PORTS, PUBLIC_ADDRESS
+from lab.cloud.settings import ADDRESS, API, DIRECTORY, DOORS, HYPERVISOR, PORTS
 from lab.settings import HOSTS
 from lab.shell import delete, run
 from lab.topology import OUTSIDE_NETWORK
@@ -93,7 +93,7 @@ def servers():
 
 def _give_api_its_addresses():
     network.enclose(API)
-    for address in (ADDRESS, PUBLIC_ADDRESS):
+    for address in (ADDRESS, *DOORS.values()):
         network.plug(API, "eth0", OUTSIDE_NETWORK, address)
 
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """
-What stands between clients and the API, hands every call on, counts it, and does it wrong when it is told to.
+What stands between clients and the API, hands every call on, counts it, and does it wrong when it is told to. Each of
+the API's doors has rules and counts of its own.
 
 A rule is a dictionary. Which calls it is about, all of them where it doesn't say:
 
@@ -21,7 +22,7 @@ and what happens to them, of which waiting ends when the rule is gone:
               `service`, and for all its calls)
 
 The first rule that isn't used up applies, so that rules of one call, with `times`, are what it meets one after another.
-`tell` and its callers work from anywhere on this machine.
+`tell` and its callers work from anywhere on this machine; they mean the first region's door, or that of an `at` block.
 """
 
 import contextlib
@@ -44,7 +45,7 @@ if __name__ == "__main__":
     sys.dont_write_bytecode = True
 
 from lab.cloud import processes
-from lab.cloud.settings import ADDRESS, API, DIRECTORY, PORTS, PUBLIC_ADDRESS
+from lab.cloud.settings import ADDRESS, API, DIRECTORY, DOORS, PORTS, REGION
 from lab.shell import PATIENCE, LabError, wait_until
 
 NAME = "faults"
@@ -52,6 +53,19 @@ SOCKET = DIRECTORY / "faults.sock"
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "proxy-connection"}
 RESET = struct.pack("ii", 1, 0)   # SO_LINGER: closing sends RST
 FIELDS = {"service", "method", "path", "skip", "times", "before", "after", "answer", "closed"}
+
+
+_at = [REGION]
+
+
+@contextlib.contextmanager
+def at(region):
+    """Have this process mean the door of another REGION while the block lasts."""
+    _at.append(region)
+    try:
+        yield
+    finally:
+        _at.pop()
 
 
 def up():
@@ -106,7 +120,7 @@ def tell(request):
     with socket.socket(socket.AF_UNIX) as line:
         line.settimeout(PATIENCE)
         line.connect(str(SOCKET))
-        line.sendall(json.dumps(request).encode() + b"\n")
+        line.sendall(json.dumps({"door": _at[-1], **request}).encode() + b"\n")
         return json.loads(line.makefile().readline())
 
 
@@ -116,9 +130,10 @@ def _stays_closed(rule):
 
 
 class State:
-    """The rules, how often each was met, and the calls that were counted."""
+    """What there is for one door, an ADDRESS: the rules, how often each was met, and the calls that were counted."""
 
-    def __init__(self):
+    def __init__(self, address):
+        self.address = address
         self.lock, self.gate = threading.Lock(), threading.RLock()
         self.rules, self.hits, self.effects, self.calls, self.ports = [], [], [], Counter(), {}
         self.in_hand = 0
@@ -189,7 +204,7 @@ class State:
         with self.gate:
             if service not in self.ports:
                 handler = type("Handler", (Call,), {"state": self, "service": service})
-                server = ThreadingHTTPServer((PUBLIC_ADDRESS, PORTS[service]), handler)
+                server = ThreadingHTTPServer((self.address, PORTS[service]), handler)
                 self.ports[service] = server
                 threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
 
@@ -318,18 +333,20 @@ class Control(socketserver.StreamRequestHandler):
     """One request of `tell`."""
 
     def handle(self):
-        answer = self.server.state.answer(json.loads(self.rfile.readline()))
+        request = json.loads(self.rfile.readline())
+        answer = self.server.states[request["door"]].answer(request)
         self.wfile.write(json.dumps(answer).encode() + b"\n")
 
 
 def main():
-    state = State()
+    states = {region: State(address) for region, address in DOORS.items()}
     ThreadingHTTPServer.daemon_threads, ThreadingHTTPServer.request_queue_size = True, 128
-    for service in PORTS:
-        state.open(service)
+    for state in states.values():
+        for service in PORTS:
+            state.open(service)
     SOCKET.unlink(missing_ok=True)
     with socketserver.UnixStreamServer(str(SOCKET), Control) as server:
-        server.state = state
+        server.states = states
         server.serve_forever()
 
 

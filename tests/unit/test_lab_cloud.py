@@ -15,7 +15,7 @@ from lab.cloud import config, faults
 
 @pytest.fixture
 def state():
-    return faults.State()
+    return faults.State("127.0.0.5")
 
 
 def given(state, *rules):
@@ -95,7 +95,6 @@ def api(state, monkeypatch):
     service = http.server.ThreadingHTTPServer(("127.0.0.4", 0), Service)
     monkeypatch.setattr(faults, "PORTS", {"nova": service.server_port})
     monkeypatch.setattr(faults, "ADDRESS", "127.0.0.4")
-    monkeypatch.setattr(faults, "PUBLIC_ADDRESS", "127.0.0.5")
     threading.Thread(target=service.serve_forever, args=(0.01,), daemon=True).start()
     state.open("nova")
     yield service.server_port, had
@@ -224,7 +223,8 @@ def test_every_setting_of_a_service_has_a_value(service):
         assert f"\nservice_type = {kind}\n" in text
 
 
-def test_a_user_goes_through_what_makes_faults_unless_told_not_to():
-    assert yaml.safe_load(config.clouds_yaml())["clouds"]["idr"]["auth"]["auth_url"] == "http://198.51.100.5:5000/v3"
-    direct = yaml.safe_load(config.clouds_yaml("admin", public=False))["clouds"]["admin"]
-    assert (direct["auth"]["auth_url"], direct["interface"]) == ("http://198.51.100.4:5000/v3", "internal")
+def test_a_user_goes_through_what_makes_faults_by_the_door_of_their_region():
+    for given, door, region in (((), "198.51.100.5", "lab"), (("trial", "trial"), "198.51.100.6", "trial")):
+        cloud = yaml.safe_load(config.clouds_yaml(*given))["clouds"]["idr"]
+        said = cloud["auth"]["auth_url"], cloud["region_name"], cloud["interface"]
+        assert said == (f"http://{door}:5000/v3", region, "public")

@@ -19,7 +19,7 @@ KILLS = ("killed before", "killed after")  # a call gets to the cloud, and it ha
 FAULTS = {
     **{answer: {"answer": answer} for answer in ("lost", "reset", 500, 503, 409, 413, 429)},
     "refused": {"answer": "refused", "closed": 1.2},
-    "late": {"after": 1},
+    "late": {"after": 0.3},
     "too late": {"after": 10},  # for an operator who is IMPATIENT
     # held long enough for who is to be killed meanwhile, and not until it has waited for a minute and tries again
     **dict(zip(KILLS, ({"before": 50}, {"after": 50}), strict=True)),

@@ -12,7 +12,9 @@ from lab.cloud import faults
 from .environments import inventory
 from .faulty import FAULTS, KILLS, changing, killed_once, kind, rules
 from .test_backup import backup, forget_sets, kept
+from .typist import quickly
 
+__all__ = ["quickly"]  # a fixture
 pytestmark = pytest.mark.lab
 
 RUNS = 4  # until it has to have got through

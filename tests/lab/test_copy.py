@@ -16,7 +16,9 @@ from .faulty import FAULTS, KILLS, killed_once
 from .test_backup import backup, forget_sets, kept, states
 from .test_backup_faults import MARK
 from .test_environments import FILES, rows
+from .typist import quickly
 
+__all__ = ["quickly"]  # a fixture
 pytestmark = pytest.mark.lab
 
 SEAT = "198.51.100.2"

@@ -8,7 +8,9 @@ import pytest
 
 from .conftest import PUBLIC
 from .environments import inventory, run
+from .typist import quickly
 
+__all__ = ["quickly"]  # a fixture
 pytestmark = pytest.mark.lab
 
 ROWS = "; ".join(

@@ -12,7 +12,9 @@ from .environments import inventory, run, script
 from .test_backup import REMOVE, backup, kept
 from .test_convergence import changes
 from .test_environments import rows
+from .typist import quickly
 
+__all__ = ["quickly"]  # a fixture
 pytestmark = pytest.mark.lab
 
 # Everything but the volumes, their snapshots and the floating IP, by hand and without a plan.

@@ -6,7 +6,9 @@ import re
 import pytest
 
 from .conftest import SERVERS
+from .typist import quickly
 
+__all__ = ["quickly"]  # a fixture
 pytestmark = pytest.mark.lab
 
 EDIT = r"""

@@ -9,12 +9,14 @@ import json
 
 import pytest
 
-from .conftest import until
+from .conftest import Lab, until
 from .environments import inventory, script
 from .faulty import killed_once
 from .test_backup import backup, kept, states
 from .test_environments import FILES, Load, rows
+from .typist import quickly
 
+__all__ = ["quickly"]  # a fixture
 pytestmark = pytest.mark.lab
 
 IMPORTED = "find /data/OMERO/ManagedRepository -name '*.tif' | sort | head -n 1"
@@ -130,7 +132,7 @@ def test_the_analysis_side_alone_is_made_anew_of_the_verified_set_also_after_a_r
     serving = {server: lab.sh(server, SERVING) for server in STAYING}
     load = Load(lab, image)
     try:
-        killed, said = killed_once(lab, "analysis.refresh", REFRESH, lambda: script(lab, ASIDE))
+        killed, said = killed_once(lab, "analysis.refresh", REFRESH, lambda: script(Lab(), ASIDE))
         assert killed, said
         code, answer = refresh(lab, *REFRESH, f"break_lock=operator@seat:{killed}")
     finally:

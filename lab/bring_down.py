@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from lab import cgroups, downloads, filesystem, hosts, leftovers, network, volumes
 from lab.cloud import control
-from lab.settings import STATE, VOLUMES
+from lab.settings import STATE
 from lab.shell import LabError, delete
 from lab.topology import CLOUD
 
@@ -29,10 +29,9 @@ def destroy():
     cgroups.end(cgroups.group())
     for directory in hosts.made():
         hosts.end(directory)
-    control.destroy()
     for directory in leftovers.propagated():
         directory.rmdir()
-    volumes.detach(VOLUMES)
+    volumes.detach(STATE)
     network.down()
     filesystem.delete()
     if STATE.exists():

@@ -10,12 +10,28 @@ import pytest
 
 from lab.cloud import faults
 
-from .environments import APPLY, DESTROY, inventory, steps
+from .environments import Small, inventory, script
 from .faulty import KILLS, calls_of, changing, get_through, killed_at, rules
-from .typist import quickly
+from .typist import by_the_other_door
 
-__all__ = ["quickly"]  # a fixture
-pytestmark = [pytest.mark.lab, pytest.mark.cloud]
+__all__ = ["by_the_other_door"]  # a fixture
+pytestmark = [pytest.mark.lab, pytest.mark.trial]
+
+SMALL = Small("idr3", source="origin")
+APPLY, DESTROY = SMALL.apply, SMALL.destroy
+ORIGIN = """
+if not disk.find_volume("origin"):
+    disk.wait_for_status(disk.create_volume(name="origin", size=100), "available")
+"""
+GONE = "disk.delete_volume(disk.find_volume('origin'))"
+
+
+@pytest.fixture(scope="module")
+def small(lab):
+    """It's made of a volume, as this project has no other environment."""
+    script(lab, ORIGIN)
+    yield SMALL
+    script(lab, GONE)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +65,7 @@ def test_every_kind_of_call_is_answered_wrongly(lab, before, calls, faults_in_a_
                 break
             get_through(lab, other)
         assert left == []
-        assert command == DESTROY or steps(lab) == []
+        assert command == DESTROY or SMALL.steps(lab) == []
     assert inventory(lab) == before
 
 
@@ -66,5 +82,5 @@ def test_killed_at_every_kind_of_call(lab, before, calls, how):
                 get_through(lab, other)
         assert left == []
         get_through(lab, command)
-        assert command == DESTROY or steps(lab) == []
+        assert command == DESTROY or SMALL.steps(lab) == []
     assert inventory(lab) == before

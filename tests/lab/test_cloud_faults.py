@@ -10,28 +10,12 @@ import pytest
 
 from lab.cloud import faults
 
-from .environments import Small, inventory, script
+from .environments import APPLY, DESTROY, inventory, steps
 from .faulty import KILLS, calls_of, changing, get_through, killed_at, rules
-from .typist import by_the_other_door
+from .typist import quickly
 
-__all__ = ["by_the_other_door"]  # a fixture
-pytestmark = [pytest.mark.lab, pytest.mark.trial]
-
-SMALL = Small("idr3", source="origin")
-APPLY, DESTROY = SMALL.apply, SMALL.destroy
-ORIGIN = """
-if not disk.find_volume("origin"):
-    disk.wait_for_status(disk.create_volume(name="origin", size=100), "available")
-"""
-GONE = "disk.delete_volume(disk.find_volume('origin'))"
-
-
-@pytest.fixture(scope="module")
-def small(lab):
-    """It's made of a volume, as this project has no other environment."""
-    script(lab, ORIGIN)
-    yield SMALL
-    script(lab, GONE)
+__all__ = ["quickly"]  # a fixture
+pytestmark = [pytest.mark.lab, pytest.mark.cloud]
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +49,7 @@ def test_every_kind_of_call_is_answered_wrongly(lab, before, calls, faults_in_a_
                 break
             get_through(lab, other)
         assert left == []
-        assert command == DESTROY or SMALL.steps(lab) == []
+        assert command == DESTROY or steps(lab) == []
     assert inventory(lab) == before
 
 
@@ -82,5 +66,5 @@ def test_killed_at_every_kind_of_call(lab, before, calls, how):
                 get_through(lab, other)
         assert left == []
         get_through(lab, command)
-        assert command == DESTROY or SMALL.steps(lab) == []
+        assert command == DESTROY or steps(lab) == []
     assert inventory(lab) == before

@@ -14,7 +14,7 @@ import statistics
 
 from bench.lab import run
 from bench.machine import machine
-from tests.lab.environments import ONE_SERVER, SMALL
+from tests.lab.environments import BESIDE, ONE_SERVER
 
 TURNS = 10
 GOAL, GOAL_RATIO = 1.0, 1.5
@@ -134,16 +134,16 @@ print(json.dumps(said))
 def main() -> None:
     print(f"{machine()}, load {os.getloadavg()[0]:.1f}; {TURNS} turns, medians", flush=True)
     typed = ("outside", ".venv/bin/salt-run", "--out=json")
-    declared, destroy = f"pillar/environments/{SMALL}.sls", (*typed, "environment.destroy", SMALL, f"confirm={SMALL}")
-    run("outside", "tee", declared, script=ONE_SERVER)
+    name, destroy = BESIDE.name, (*typed, f"environment.{BESIDE.destroy[0]}", *BESIDE.destroy[1:])
+    run("outside", "tee", BESIDE.declared, script=ONE_SERVER.format(source=BESIDE.source))
     try:
-        run(*typed, "environment.apply", SMALL, "apply=True", "deploy=False")
-        run("exec", f"{SMALL}-proxy", "systemd-run", "--unit=bench-web", "python3", "-c", WEB)
-        asked = run("outside", ".venv/bin/python", "-", SMALL, str(TURNS), script=MOVES)
+        run(*typed, "environment.apply", name, "apply=True", "deploy=False")
+        run("exec", f"{name}-proxy", "systemd-run", "--unit=bench-web", "python3", "-c", WEB)
+        asked = run("outside", ".venv/bin/python", "-", name, str(TURNS), script=MOVES)
         said = json.loads(asked.splitlines()[-1])
     finally:
-        run(*destroy, "apply=True")
-        run("outside", "rm", "-f", declared)
+        run(*destroy)
+        run("outside", "rm", "-f", BESIDE.declared)
     gaps = {name: [it["gap"] for it in turns] for name, turns in said.items()}
     for name, title in (("ours", "a release's moves"), ("documents", "off and on again"), ("bare", "a bare call")):
         turns = said[name]

@@ -21,12 +21,12 @@ from lab.cloud import faults
 from lab.settings import CACHE
 
 from .lab.conftest import Failed, Lab
-from .lab.environments import APPLY, DESTROY, ONE_SERVER, SMALL, inventory, steps
+from .lab.environments import BESIDE, inventory
 from .lab.faulty import FAULTS, IMPATIENT, KILLS, calls_of, changing, get_through, killed_at, rules
 from .lab.typist import Typist
 
 RECORD = CACHE / "torture.jsonl"
-DECLARED = f"pillar/environments/{SMALL}.sls"
+APPLY, DESTROY = BESIDE.apply, BESIDE.destroy
 CLOUDS = "/home/operator/.config/openstack/clouds.yaml"
 THEIRS = "/home/operator/.config/openstack/impatient.yaml"
 
@@ -87,7 +87,7 @@ def matrix(lab, code):
     """Every case that this code hasn't passed yet; returns whether one failed."""
     done, failed = passed(code), 0
     before, got_through = inventory(lab), None
-    lab.outside("tee", DECLARED, stdin=ONE_SERVER)
+    BESIDE.declare(lab)
     try:
         rows = cases(lab)
         named = {(command[0], *map(str, (*call, how))): (command, call, how) for command, call, how in rows}
@@ -101,7 +101,7 @@ def matrix(lab, code):
             got_through = None
             try:
                 case(lab, command, call, how)
-                assert command != APPLY or steps(lab) == [], "it isn't complete"
+                assert command != APPLY or BESIDE.steps(lab) == [], "it isn't complete"
                 assert command != DESTROY or inventory(lab) == before, "something is left"
                 got_through = command
             except (AssertionError, Failed) as error:
@@ -114,7 +114,7 @@ def matrix(lab, code):
     finally:
         faults.rules()
         get_through(lab, DESTROY)
-        lab.outside("rm", "-rf", DECLARED, f"/home/operator/.config/idr/{SMALL}")
+        BESIDE.forget(lab)
     print(f"{len(left) - failed} passed, {failed} failed")
     return 1 if failed else 0
 

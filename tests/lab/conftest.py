@@ -20,7 +20,7 @@ from lab import hosts, seat
 from lab.cloud import faults
 from lab.shell import LabError
 
-from .environments import DESTROY, ONE_SERVER, SMALL, inventory
+from .environments import BESIDE, inventory
 from .faulty import get_through
 
 ROOT = Path(__file__).parents[2]
@@ -196,14 +196,19 @@ def image(lab) -> int:
 
 
 @pytest.fixture(scope="module")
-def before(lab):
+def small():
+    """The small environment of a module's tests."""
+    return BESIDE
+
+
+@pytest.fixture(scope="module")
+def before(lab, small):
     """What there is without the small environment, which is declared at the seat, and gone again afterwards."""
-    declared = f"pillar/environments/{SMALL}.sls"
-    lab.outside("tee", declared, stdin=ONE_SERVER)
-    get_through(lab, DESTROY)  # of a run that was ended
+    small.declare(lab)
+    get_through(lab, small.destroy)  # of a run that was ended
     found = inventory(lab)
     yield found
     faults.rules()
-    get_through(lab, DESTROY)
-    lab.outside("rm", "-rf", declared, f"/home/operator/.config/idr/{SMALL}")
+    get_through(lab, small.destroy)
+    small.forget(lab)
     assert inventory(lab) == found

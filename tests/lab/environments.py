@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import dataclass
 
 from lab import network
 from lab.cloud import venv
@@ -23,14 +24,11 @@ def told(one):
     return [one.name or one.id, one.id, getattr(one, "status", None)]
 print(json.dumps({kind: sorted(told(one) for one in them) for kind, them in kinds.items()}))
 """
-# One server beside `idr`, whose name its own begins with; its volume is a clone, so that there are all kinds of calls.
-SMALL = "idr2"
+# One server, whose volume is a clone, so that there are all kinds of calls.
 ONE_SERVER = """
-servers: {ENV-omero: null, ENV-database: null, ENV-a-omero: null, ENV-a-database: null, ENV-a-dockermanager: null}
-idr_volume_proxy_nginxcache_src: idr
+servers: {{ENV-omero: null, ENV-database: null, ENV-a-omero: null, ENV-a-database: null, ENV-a-dockermanager: null}}
+idr_volume_proxy_nginxcache_src: {source}
 """
-APPLY = ("apply", SMALL, "apply=True", "deploy=False")
-DESTROY = ("destroy", SMALL, f"confirm={SMALL}", "apply=True")
 # What an operator supplies for a new environment: what `idr` got, but for the host keys, which are its own.
 SITE_AS_IDRS = "cd ~/.config/idr; rm -rf {env}; cp -a idr {env}; rm {env}/known_hosts"
 SCRIPT = """
@@ -54,6 +52,43 @@ print(json.dumps(said))
 """
 
 
+@dataclass(frozen=True)
+class Small:
+    """An environment of one server, whose volume is a clone of SOURCE: an environment's, or a volume."""
+
+    name: str
+    source: str
+
+    @property
+    def apply(self):
+        return ("apply", self.name, "apply=True", "deploy=False")
+
+    @property
+    def destroy(self):
+        return ("destroy", self.name, f"confirm={self.name}", "apply=True")
+
+    @property
+    def declared(self):
+        """Where it's declared, in the seat's checkout."""
+        return f"pillar/environments/{self.name}.sls"
+
+    def declare(self, lab):
+        lab.outside("tee", self.declared, stdin=ONE_SERVER.format(source=self.source))
+
+    def forget(self, lab):
+        """What the seat knows of it, once it's gone."""
+        lab.outside("rm", "-rf", self.declared, f"/home/operator/.config/idr/{self.name}")
+
+    def steps(self, lab):
+        """What its plan would do, as ``verb kind name``."""
+        code, plan = run(lab, "plan", self.name)
+        assert code == 0, plan
+        return sorted(f"{step['verb']} {step['kind']} {step['name']}" for step in plan["steps"])
+
+
+BESIDE = Small("idr2", source="idr")  # whose name begins with the other's
+
+
 def run(lab, function, *words):
     """`salt-run environment.FUNCTION …` at the seat: its exit code and its answer."""
     done = lab.outside(".venv/bin/salt-run", "--out=json", f"environment.{function}", *words, check=False, seconds=1800)
@@ -63,13 +98,6 @@ def run(lab, function, *words):
 
 def inventory(lab):
     return json.loads(lab.outside(".venv/bin/python", "-c", INVENTORY).stdout)
-
-
-def steps(lab):
-    """What the small environment's plan would do, as ``verb kind name``."""
-    code, plan = run(lab, "plan", SMALL)
-    assert code == 0, plan
-    return sorted(f"{step['verb']} {step['kind']} {step['name']}" for step in plan["steps"])
 
 
 def script(lab, text, **given):

@@ -13,13 +13,15 @@ from lab.cloud import faults
 from tests.backups import backup_set
 
 from .conftest import Lab, until
-from .environments import APPLY, DESTROY, SMALL, administered, inventory, run, script, steps
+from .environments import BESIDE, administered, inventory, run, script
 from .faulty import rules, type_in
 from .test_backup import backup
 from .typist import quickly
 
 __all__ = ["quickly"]  # a fixture
 pytestmark = [pytest.mark.lab, pytest.mark.cloud]
+
+SMALL, APPLY, DESTROY = BESIDE.name, BESIDE.apply, BESIDE.destroy
 
 DRIFT = f"""
 web = next(net.security_groups(name="{SMALL}-web-external"))
@@ -73,7 +75,7 @@ print(had, refused)
 def made(lab, before):
     code, answer = run(lab, *APPLY)
     assert code == 0, answer
-    assert steps(lab) == []
+    assert BESIDE.steps(lab) == []
     return inventory(lab)
 
 
@@ -83,7 +85,7 @@ def names(things):
 
 def test_what_drifted_is_shown_and_mended(lab, made):
     address = script(lab, DRIFT)
-    shown = steps(lab)
+    shown = BESIDE.steps(lab)
     assert [step.split(" (")[0] for step in shown] == [
         f"change address {address}",
         f"change port {SMALL}-proxy-{SMALL}",
@@ -93,7 +95,7 @@ def test_what_drifted_is_shown_and_mended(lab, made):
     ]
     code, answer = run(lab, *APPLY)
     assert code == 0 and sorted(answer["done"]) == shown, answer
-    assert steps(lab) == []
+    assert BESIDE.steps(lab) == []
     mended = inventory(lab)
     assert {kind: them for kind, them in mended.items() if kind != "rule"} == {
         kind: them for kind, them in made.items() if kind != "rule"
@@ -122,7 +124,7 @@ def test_taken_back_is_only_what_that_run_made(lab, made):
     assert set(left.pop("rule")) < set((there := names(drifted)).pop("rule"))  # what had to go is not brought back
     assert left == there
     assert run(lab, "apply", SMALL, "rollback=True")[0] == 1  # nothing is unfinished any more
-    assert run(lab, *APPLY, f"idr_volume_proxy_nginxcache_src={snapshot}")[0] == 0 and steps(lab) == []
+    assert run(lab, *APPLY, f"idr_volume_proxy_nginxcache_src={snapshot}")[0] == 0 and BESIDE.steps(lab) == []
     assert script(lab, MADE_OF) == [snapshot, snapshot]
     gone = "it = disk.get_snapshot(snapshot)\ndisk.delete_snapshot(it)\ndisk.wait_for_delete(it)"
     script(lab, gone, snapshot=snapshot)
@@ -149,7 +151,7 @@ def test_a_second_run_is_told_who_is_on_it_and_a_dead_one_is_broken_by_name(lab,
     assert code == 1 and "which doesn't run any more" in problem, answer
     named = problem.rpartition(" ")[2]
     assert run(lab, *APPLY, "break_lock=operator@seat:1")[0] == 1
-    assert run(lab, *APPLY, named)[0] == 0 and steps(lab) == []
+    assert run(lab, *APPLY, named)[0] == 0 and BESIDE.steps(lab) == []
 
 
 def test_two_processes_race_200_times_and_never_both_have_it(lab, made):
@@ -164,7 +166,7 @@ def test_two_processes_race_200_times_and_never_both_have_it(lab, made):
     counts = {name: [int(word) for word in answer.split()] for name, answer in answers.items()}
     assert set(counts) == {"ada", "ben"} and all(had > 0 for had, _ in counts.values()), counts
     assert sum(refused for _, refused in counts.values()) > 0, "they never met"
-    assert steps(lab) == []
+    assert BESIDE.steps(lab) == []
 
 
 # What is told to the cloud by enrolment, and a tag: done again and again, as by one who types it until it's done.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .environments import APPLY, SMALL, inventory, run, script
+from .environments import BESIDE, inventory, run, script
 from .faulty import killed_at_first
 from .test_release import release
 
@@ -13,17 +13,17 @@ pytestmark = [pytest.mark.lab, pytest.mark.cloud]
 PREPARED = f"""
 from idr.release import record
 begun = record.Release("idr", "idr-20261124T030000Z", "0a1b2c3d4e5f", "20261124T050000Z")
-[group] = [it for it in net.security_groups(name="{SMALL}")]
+[group] = [it for it in net.security_groups(name="{BESIDE.name}")]
 for tag in (record.release_tag(begun), record.ready_tag(begun.began)):
     record.put(cloud, record.GROUPS, group.id, tag)
 """
 
 
 def test_given_up_nothing_is_left_of_it_also_after_a_run_that_was_killed(lab, before):
-    code, answer = run(lab, *APPLY)
+    code, answer = run(lab, *BESIDE.apply)
     assert code == 0, answer
     script(lab, PREPARED)
-    abort = (SMALL, f"confirm={SMALL}", "apply=True")
+    abort = (BESIDE.name, f"confirm={BESIDE.name}", "apply=True")
 
     broken = killed_at_first(lab, "release.abort", abort, ("cinder", "DELETE", r"/volumes/[0-9a-f-]+(\?|$)"))
     assert inventory(lab) != before

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import pytest
 
-from lab.cloud import config, faults
-from lab.cloud.settings import TRIAL
+from lab.cloud import faults
 
 from .environments import inventory, script
 from .faulty import rules
-from .typist import Typist
+from .typist import by_the_other_door
 
+__all__ = ["by_the_other_door"]  # a fixture
 pytestmark = [pytest.mark.lab, pytest.mark.trial]
-
-CLOUDS = "/home/operator/.config/openstack/trial.yaml"
 
 # Two environments, as far as a move knows of them, in a network of their own; the tag is not that of the public's.
 THERE = """
@@ -198,15 +196,6 @@ OF_A_MOVE = [
     ("neutron", "DELETE", r"/security-groups/[0-9a-f-]+/tags/"),
 ]
 ONE_BY_ONE = ("reset", 500, 503, 409, 429, "refused", "lost")  # what was lost had its effect, and isn't done again
-
-
-@pytest.fixture(name="lab", scope="module")
-def by_the_other_door(lab):
-    """The lab with an operator who types quickly, and in a project of their own by a door of their own."""
-    lab.outside("sh", "-ec", f"umask 077; cat > {CLOUDS}", stdin=config.clouds_yaml(TRIAL, TRIAL))
-    with faults.at(TRIAL), Typist(f"OS_CLIENT_CONFIG_FILE={CLOUDS}") as typist:
-        yield typist
-    lab.outside("rm", CLOUDS)
 
 
 @pytest.fixture(scope="module")

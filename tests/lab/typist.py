@@ -12,9 +12,13 @@ import threading
 
 import pytest
 
+from lab.cloud import config, faults
+from lab.cloud.settings import TRIAL
+
 from .conftest import CTL, Failed, Lab
 
 PYTHON, COMMAND = ".venv/bin/python", ".venv/bin/salt-run"
+THEIRS = "/home/operator/.config/openstack/trial.yaml"  # who has a project of their own
 # Reads a line for each command, its words; says the process that it is, and what became of it. Who makes the processes
 # imports nothing of the project's.
 AT_THE_SEAT = """
@@ -115,3 +119,12 @@ def quickly(lab):
     """The lab with an operator who types quickly, for a module in which a hundred commands are typed."""
     with Typist() as typist:
         yield typist
+
+
+@pytest.fixture(name="lab", scope="module")
+def by_the_other_door(lab):
+    """The lab with an operator who types quickly, and in a project of their own by a door of their own."""
+    lab.outside("sh", "-ec", f"umask 077; cat > {THEIRS}", stdin=config.clouds_yaml(TRIAL, TRIAL))
+    with faults.at(TRIAL), Typist(f"OS_CLIENT_CONFIG_FILE={THEIRS}") as typist:
+        yield typist
+    lab.outside("rm", THEIRS)

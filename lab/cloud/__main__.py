@@ -1,4 +1,4 @@
-"""`python3 -m lab.cloud up|down|destroy|status|restart SERVICE`: the cloud alone, on its outside network."""
+"""`python3 -m lab.cloud up|down|status|restart SERVICE`: the cloud alone, on its outside network."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ from lab.cloud.settings import PORTS  # noqa: E402
 from lab.shell import LabError  # noqa: E402
 
 
-def main(command, *names):
+def main(command="", *names):
     began = time.monotonic()
     if command == "up":
         filesystem.mount()
@@ -28,7 +28,7 @@ def main(command, *names):
     elif command == "down":
         control.down()
     else:
-        control.destroy()
+        sys.exit(f"{__doc__} `lab/ctl destroy` deletes it.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The cloud from nothing to up, down again, and away; each may be called in whatever state the last one was killed."""
+"""The cloud from nothing to up, and down again; each may be called in whatever state the last one was killed."""
 
 import re
 import time
@@ -9,7 +9,7 @@ from lab import hosts, machines, network, volumes
 from lab.cloud import config, faults, ovn, postgres, processes, services, venv
 from lab.cloud.settings import ADDRESS, API, DIRECTORY, DOORS, HYPERVISOR, PORTS
 from lab.settings import HOSTS
-from lab.shell import delete, run
+from lab.shell import run
 from lab.topology import OUTSIDE_NETWORK
 
 BOOTSTRAP, POWER = (Path(__file__).with_name(name) for name in ("bootstrap.py", "power.py"))
@@ -73,17 +73,6 @@ def down():
     ovn.down()
     postgres.down()
     processes.end()
-
-
-def destroy():
-    """End the cloud and its servers at once, and delete all of them; the cache stays."""
-    processes.end()
-    for directory in servers():
-        hosts.end(directory)
-        hosts.remove(directory)
-    volumes.detach(volumes.SHELF)
-    if DIRECTORY.exists():
-        delete(DIRECTORY)
 
 
 def servers():

@@ -12,9 +12,10 @@ import json
 import os
 import statistics
 
+from bench.environment import environment, seat
 from bench.lab import run
 from bench.machine import machine
-from tests.lab.environments import BESIDE, ONE_SERVER
+from tests.lab.environments import BESIDE
 
 TURNS = 10
 GOAL, GOAL_RATIO = 1.0, 1.5
@@ -133,16 +134,14 @@ print(json.dumps(said))
 
 def main() -> None:
     print(f"{machine()}, load {os.getloadavg()[0]:.1f}; {TURNS} turns, medians", flush=True)
-    typed = ("outside", ".venv/bin/salt-run", "--out=json")
-    name, destroy = BESIDE.name, (*typed, f"environment.{BESIDE.destroy[0]}", *BESIDE.destroy[1:])
-    run("outside", "tee", BESIDE.declared, script=ONE_SERVER.format(source=BESIDE.source))
+    run("outside", "tee", BESIDE.declared, script=BESIDE.declaration)
     try:
-        run(*typed, "environment.apply", name, "apply=True", "deploy=False")
-        run("exec", f"{name}-proxy", "systemd-run", "--unit=bench-web", "python3", "-c", WEB)
-        asked = run("outside", ".venv/bin/python", "-", name, str(TURNS), script=MOVES)
+        seat(*environment(*BESIDE.apply))
+        run("exec", f"{BESIDE.name}-proxy", "systemd-run", "--unit=bench-web", "python3", "-c", WEB)
+        asked = run("outside", ".venv/bin/python", "-", BESIDE.name, str(TURNS), script=MOVES)
         said = json.loads(asked.splitlines()[-1])
     finally:
-        run(*destroy)
+        seat(*environment(*BESIDE.destroy))
         run("outside", "rm", "-f", BESIDE.declared)
     gaps = {name: [it["gap"] for it in turns] for name, turns in said.items()}
     for name, title in (("ours", "a release's moves"), ("documents", "off and on again"), ("bare", "a bare call")):

@@ -12,7 +12,6 @@ import json
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
@@ -23,27 +22,20 @@ from lab.settings import CACHE
 from .lab.conftest import Failed, Lab
 from .lab.environments import BESIDE, inventory
 from .lab.faulty import FAULTS, IMPATIENT, KILLS, calls_of, changing, get_through, killed_at, rules
-from .lab.typist import Typist
+from .lab.typist import with_clouds
 
 RECORD = CACHE / "torture.jsonl"
 APPLY, DESTROY = BESIDE.apply, BESIDE.destroy
 CLOUDS = "/home/operator/.config/openstack/clouds.yaml"
-THEIRS = "/home/operator/.config/openstack/impatient.yaml"
 
 
-@contextmanager
 def impatient():
     """An operator who types quickly, and waits for no answer longer than IMPATIENT."""
     lab = Lab()
     clouds = yaml.safe_load(lab.outside("cat", CLOUDS).stdout)
     for cloud in clouds["clouds"].values():
         cloud["api_timeout"] = IMPATIENT
-    lab.outside("sh", "-ec", f"umask 077; cat > {THEIRS}", stdin=yaml.safe_dump(clouds))
-    try:
-        with Typist(f"OS_CLIENT_CONFIG_FILE={THEIRS}") as typist:
-            yield typist
-    finally:
-        lab.outside("rm", "-f", THEIRS)
+    return with_clouds(lab, yaml.safe_dump(clouds))
 
 
 def case(lab, command, call, how):

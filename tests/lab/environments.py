@@ -72,8 +72,12 @@ class Small:
         """Where it's declared, in the seat's checkout."""
         return f"pillar/environments/{self.name}.sls"
 
+    @property
+    def declaration(self):
+        return ONE_SERVER.format(source=self.source)
+
     def declare(self, lab):
-        lab.outside("tee", self.declared, stdin=ONE_SERVER.format(source=self.source))
+        lab.outside("tee", self.declared, stdin=self.declaration)
 
     def forget(self, lab):
         """What the seat knows of it, once it's gone."""

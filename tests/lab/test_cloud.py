@@ -91,9 +91,9 @@ def blocks(name):
     return {(block, at + block - own.start) for own, at in pieces for block in own}
 
 
-def since(lab):
+def since(lab, server):
     """When the server's first process began, which tells one boot from another."""
-    return lab.sh("tryout", "cut -d' ' -f22 /proc/1/stat")
+    return lab.sh(server, "cut -d' ' -f22 /proc/1/stat")
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +123,7 @@ def test_a_new_server_has_its_name_its_key_and_its_host_keys_on_the_console(lab,
 
 
 def test_a_volume_comes_and_goes_while_the_server_runs(lab, tryout):
-    boot, words = since(lab), {name: tryout[name] for name in ("server", "volume")}
+    boot, words = since(lab, "tryout"), {name: tryout[name] for name in ("server", "volume")}
     script(lab, ATTACH, **words)
     assert is_there(lab, tryout["volume"])
     lab.sh("tryout", f"mkfs.ext4 -q {device(tryout['volume'])} && mount {device(tryout['volume'])} /mnt")
@@ -135,7 +135,7 @@ def test_a_volume_comes_and_goes_while_the_server_runs(lab, tryout):
     lab.sh("tryout", "umount /mnt")
     script(lab, DETACH, **words)
     assert not is_there(lab, tryout["volume"])
-    assert since(lab) == boot
+    assert since(lab, "tryout") == boot
 
 
 def have(lab, deed, status, **words):
@@ -151,10 +151,10 @@ def test_a_server_stops_starts_and_reboots_with_its_volume(lab, tryout):
     have(lab, "compute.start_server(server)", "ACTIVE", **words)
     until(lambda: lab.exec("tryout", "true", check=False).returncode == 0)
     assert is_there(lab, tryout["volume"])
-    boot = since(lab)
+    boot = since(lab, "tryout")
     have(lab, "compute.reboot_server(server, 'SOFT')", "ACTIVE", **words)
     until(lambda: lab.exec("tryout", "true", check=False).returncode == 0)
-    assert since(lab) != boot and is_there(lab, tryout["volume"])
+    assert since(lab, "tryout") != boot and is_there(lab, tryout["volume"])
     script(lab, DETACH, **words)
 
 

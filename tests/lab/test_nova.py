@@ -7,13 +7,13 @@ import pytest
 from lab.cloud import control
 
 from .environments import script
+from .test_cloud import since
 
 pytestmark = pytest.mark.lab
 
 
 def test_servers_outlive_nova(lab):
-    boots = "cut -d' ' -f22 /proc/1/stat"  # when its first process began, which tells one boot from another
-    before = lab.sh("idr-a-omero", boots)
+    boot = since(lab, "idr-a-omero")
     control.restart("nova")
     assert script(lab, "said = compute.find_server('idr-a-omero').status") == "ACTIVE"
-    assert lab.sh("idr-a-omero", boots) == before
+    assert since(lab, "idr-a-omero") == boot

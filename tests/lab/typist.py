@@ -9,6 +9,7 @@ import json
 import queue
 import subprocess
 import threading
+from contextlib import contextmanager
 
 import pytest
 
@@ -18,7 +19,7 @@ from lab.cloud.settings import TRIAL
 from .conftest import CTL, Failed, Lab
 
 PYTHON, COMMAND = ".venv/bin/python", ".venv/bin/salt-run"
-THEIRS = "/home/operator/.config/openstack/trial.yaml"  # who has a project of their own
+THEIRS = "/home/operator/.config/openstack/theirs.yaml"  # of who has other clouds than the operator
 # Reads a line for each command, its words; says the process that it is, and what became of it. Who makes the processes
 # imports nothing of the project's.
 AT_THE_SEAT = """
@@ -114,6 +115,17 @@ class Typist(Lab):
         return answer
 
 
+@contextmanager
+def with_clouds(lab, clouds):
+    """The lab with an operator who types quickly, and has CLOUDS for a clouds.yaml."""
+    lab.outside("sh", "-ec", f"umask 077; cat > {THEIRS}", stdin=clouds)
+    try:
+        with Typist(f"OS_CLIENT_CONFIG_FILE={THEIRS}") as typist:
+            yield typist
+    finally:
+        lab.outside("rm", "-f", THEIRS)
+
+
 @pytest.fixture(name="lab", scope="module")
 def quickly(lab):
     """The lab with an operator who types quickly, for a module in which a hundred commands are typed."""
@@ -124,7 +136,5 @@ def quickly(lab):
 @pytest.fixture(name="lab", scope="module")
 def by_the_other_door(lab):
     """The lab with an operator who types quickly, and in a project of their own by a door of their own."""
-    lab.outside("sh", "-ec", f"umask 077; cat > {THEIRS}", stdin=config.clouds_yaml(TRIAL, TRIAL))
-    with faults.at(TRIAL), Typist(f"OS_CLIENT_CONFIG_FILE={THEIRS}") as typist:
+    with faults.at(TRIAL), with_clouds(lab, config.clouds_yaml(TRIAL, TRIAL)) as typist:
         yield typist
-    lab.outside("rm", THEIRS)

@@ -143,7 +143,8 @@ def look(cloud, tag=PRODUCTION_TAG):
     ]
     ports = {it.id: Port(it.id, it.name, mark.of(it.description)[0]) for it in cloud.network.ports(project_id=project)}
     records = {}
-    groups = [it for it in cloud.network.security_groups(project_id=project) if mark.of(it.description)[0] == it.name]
+    found = cloud.network.security_groups(project_id=project, fields=lock.WITHOUT_RULES)
+    groups = [it for it in found if mark.of(it.description)[0] == it.name]
     for group in sorted(groups, key=lambda it: (it.created_at, it.id), reverse=True):  # of two of one name the oldest
         holders = tuple(lock.holders(group.description, group.tags))
         records[group.name] = Record(group.id, tuple(group.tags or ()), lock.record(group.description), holders)

@@ -76,7 +76,7 @@ lock:      ## resolve the pinned requirements anew, with hashes
 	$$compile requirements.in -o requirements.lock; \
 	$$compile requirements-build.in -c requirements.lock -o requirements-build.lock; \
 	$$compile requirements-dev.in -o requirements-dev.lock; \
-	sed -n '/^uv==/,/[^\\]$$/p' requirements-dev.lock | tee requirements-uv.lock > salt/omero/files/uv.lock; \
+	sed -n '/^uv==/,/[^\\]$$/p' requirements-dev.lock > requirements-uv.lock; \
 	$$compile lab/jupyter/hub.in -o lab/jupyter/hub.lock; \
 	$$compile lab/cloud/requirements.in -o lab/cloud/requirements.lock; \
 	$$compile --no-emit-package zeroc-ice lab/jupyter/user.in -o lab/jupyter/user.lock

@@ -199,6 +199,7 @@ def install_salt(asked, stream):
         "--require-hashes", "--find-links", str(wheels), "--requirement", str(wheels / "wheels.lock"),
         "--python", str(place / "bin/python"),
     )  # fmt: skip
+    uv.rename(place / "bin/uv")  # for what else is to be installed there
     shutil.rmtree(wheels)
     _run(str(place / "bin/salt-call"), "--local", "--version")
     (place / "made-from").write_text(asked["hash"])

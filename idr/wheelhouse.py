@@ -23,8 +23,8 @@ PYTHON = (3, 11)  # of the servers: Debian 12's own, and a package of the RHEL 9
 
 
 def content_hash():
-    """What tells one set of wheels from another: the locks, the Python and the machine they are made for."""
-    made_for = f"{sysconfig.get_config_var('SOABI')} {platform.machine()}"
+    """What tells one Salt on a server from another: the locks, the Python and the machine, and what is beside it."""
+    made_for = f"{sysconfig.get_config_var('SOABI')} {platform.machine()}, and uv"
     locks = b"".join(lock.read_bytes() for lock in (LOCK, BUILD_LOCK, UV_LOCK))
     return hashlib.sha256(locks + made_for.encode()).hexdigest()
 

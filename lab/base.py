@@ -18,7 +18,8 @@ from lab.shell import LabError, delete, run
 IMAGES = CACHE / "images"
 PACKAGES = (
     "apt-utils", "ca-certificates", "curl", "dbus", "iproute2", "iputils-ping", "kmod", "less", "libpam-systemd",
-    "netbase", "openssh-server", "procps", "python3", "sudo", "systemd", "systemd-sysv", "tzdata",
+    "logrotate", "netbase", "nftables", "openssh-server", "procps", "python3", "sudo", "systemd", "systemd-sysv",
+    "systemd-timesyncd", "tzdata",
 )
 # Documentation is left out and dpkg doesn't sync: six hosts install packages at once, on one disk. The lists that the
 # base was made by stay, without translations: a server's first update only has to look for what is new.

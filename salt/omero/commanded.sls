@@ -16,12 +16,6 @@ virtual environments are made whole:
     - mode: '0755'
     - makedirs: True
 
-what makes them is on a lock:
-  file.managed:
-    - name: /opt/omero/bin/uv.lock
-    - source: salt://omero/files/uv.lock
-    - makedirs: True
-
 what makes virtual environments is there:
   pkg.installed:
     - pkgs: {{ family.python_packages | json }}

@@ -93,7 +93,7 @@ OMERO.server's lock is here:
 
 OMERO.server's Python is complete:
   cmd.run:
-    - name: /opt/omero/bin/make-venv /opt/omero/uv {{ family.python }} {{ venv }} {{ ice_wheel }} /opt/omero/server/requirements.lock
+    - name: /opt/omero/bin/make-venv /opt/salt/bin/uv {{ family.python }} {{ venv }} {{ ice_wheel }} /opt/omero/server/requirements.lock
     - creates: {{ venv }}/.complete
     - require:
       - sls: omero.commanded

@@ -23,7 +23,7 @@ OMERO.web's lock is here:
 
 OMERO.web and its apps are complete:
   cmd.run:
-    - name: /opt/omero/bin/make-venv /opt/omero/uv {{ family.python }} {{ venv }} {{ ice_wheel }} /opt/omero/web/requirements.lock
+    - name: /opt/omero/bin/make-venv /opt/salt/bin/uv {{ family.python }} {{ venv }} {{ ice_wheel }} /opt/omero/web/requirements.lock
     - creates: {{ venv }}/.complete
     - require:
       - sls: omero.commanded

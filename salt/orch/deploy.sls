@@ -11,13 +11,17 @@ Everything is ready for a deploy of {{ environment.name }}:
     - env: {{ environment.name }}
     - failhard: True
 
-Every server has this release's modules:
+{#- Of all kinds, with sync_all, each would be asked for with a login at the master. #}
+{%- for kind in ['modules', 'states'] %}
+
+Every server has this release's {{ kind }}:
   salt.function:
-    - name: saltutil.sync_all
+    - name: saltutil.sync_{{ kind }}
     - tgt: {{ environment.servers | sort | json }}
     - tgt_type: list
     - require:
       - salt: Everything is ready for a deploy of {{ environment.name }}
+{%- endfor %}
 
 Databases first, since OMERO waits for them:
   salt.state:
@@ -26,6 +30,7 @@ Databases first, since OMERO waits for them:
     - highstate: True
     - require:
       - salt: Every server has this release's modules
+      - salt: Every server has this release's states
 
 OMERO of both sides, Docker for the analysis side's users, and what nothing waits for:
   salt.state:

@@ -46,6 +46,7 @@ def test_a_further_server_renders(repo, tmp_path):
     assert {name.partition(".")[0] for name in sls["idr-management"]} == {"base", "firewall", "salt_minion", "storage"}
     assert [step for step, chunk in rendered["idr-proxy_master"].items() if "idr-management" in str(chunk)] == [
         "Every server has this release's modules",
+        "Every server has this release's states",
         "OMERO of both sides, Docker for the analysis side's users, and what nothing waits for",
     ]
 

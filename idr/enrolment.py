@@ -139,7 +139,7 @@ def steps(environment: Environment, facts: dict[str, dict], wanted: Wanted) -> l
 
 def _software(server, there, wanted, is_master):
     if not there["python"]:
-        yield Step(server.id, "install python3.11 and its venv, from its own package sources", "install_python", {})
+        yield Step(server.id, "install python3.11, from its own package sources", "install_python", {})
     if there["salt"] != wanted.salt:
         yield Step(server.id, f"install Salt into {OPT}", "install_salt", {"hash": wanted.salt}, "wheels")
     if is_master and there["release"] != wanted.commit:

@@ -30,7 +30,7 @@ command -v python3 >/dev/null || { echo 'no python3' >&2; exit 97; }
 exec $as %s -c 'import sys; exec(sys.stdin.buffer.read(int(sys.argv[1])))' %d %s"""
 INSTALL_PYTHON = """if [ "$(id -u)" = 0 ]; then as=; else as='sudo -n'; fi
 if command -v apt-get >/dev/null; then
-  $as apt-get -qq update && $as env DEBIAN_FRONTEND=noninteractive apt-get -qqy install python3 python3-venv
+  $as apt-get -qq update && $as env DEBIAN_FRONTEND=noninteractive apt-get -qqy install python3
 else
   $as dnf -qy install python3 python3.11
 fi >/dev/null"""

@@ -18,7 +18,7 @@ virtual environments are made whole:
 
 what makes virtual environments is there:
   pkg.installed:
-    - pkgs: {{ family.python_packages | json }}
+    - name: {{ family.python }}
 
 the Ice wheel is here:
   file.managed:

@@ -106,7 +106,7 @@ class Cloud:
         )
         auth = SimpleNamespace(get_access=lambda session: access)
         self.session = SimpleNamespace(auth=auth, get_project_id=lambda: "p")
-        self.network = SimpleNamespace(security_groups=lambda name, project_id: self.groups)
+        self.network = SimpleNamespace(security_groups=lambda name, project_id, fields: self.groups)
         self.groups = [
             SimpleNamespace(id=id_, name="newidr", description=f"IDR environment {whose}; …", created_at="2026")
             for id_, whose in (("another's", "idr"), (RECORD, "newidr"))

@@ -27,7 +27,7 @@ def neutron(facts):
     network = SimpleNamespace(
         ips=lambda project_id: [thing(it, floating_ip_address=it.name) for it in facts.all("address")],
         ports=lambda project_id: [thing(it) for it in facts.all("port")],
-        security_groups=lambda project_id: [thing(it) for it in facts.all("group")],
+        security_groups=lambda project_id, fields: [thing(it) for it in facts.all("group")],
     )
     return SimpleNamespace(network=network, session=SimpleNamespace(get_project_id=lambda: "p"))
 

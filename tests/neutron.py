@@ -171,12 +171,12 @@ class Neutron:
                 raise _error(exceptions.NotFoundException, "no such group", 404)
             return _copy(self.kept[id_])
 
-    def security_groups(self, project_id, name=None):
+    def security_groups(self, project_id, fields, name=None):
         assert project_id == PROJECT
         time.sleep(random.uniform(0, self.slow))
         with self.inside:
             found = [group for group in self.kept.values() if name in (None, group.name)]
-            return self._met("list groups", lambda: [_copy(group) for group in found])
+            return self._met("list groups", lambda: [_only(fields, _copy(group)) for group in found])
 
     @property
     def descriptions(self):
@@ -187,6 +187,11 @@ def _copy(it):
     """As an answer has it, which later changes don't change."""
     said = {key: list(value) if isinstance(value, list) else value for key, value in vars(it).items()}
     return SimpleNamespace(**said)
+
+
+def _only(fields, it):
+    """As the SDK gives what was asked for by its fields."""
+    return SimpleNamespace(**{key: value if key in fields else None for key, value in vars(it).items()})
 
 
 def _error(kind, text, status):

@@ -3,6 +3,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 LOCKS := requirements-uv.lock requirements-build.lock requirements-dev.lock
+# Without what Python keeps of what it compiled, each command compiles Salt and the SDK anew, in a second.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help venv packages lab lab-down test unit lint bench torture by-hand lock

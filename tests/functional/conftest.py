@@ -1,5 +1,7 @@
 """Salt's real loaders without daemons: what a minion would see, for any server and either OS family."""
 
+import contextlib
+import copy
 import logging
 
 import pytest
@@ -90,6 +92,18 @@ def loaders(_loaders_made):
         return made
 
     return hand_out
+
+
+@contextlib.contextmanager
+def own_pillar(host):
+    """The pillar that a server's modules see, for changes that are taken back."""
+    pillar = host.modules.pillar.raw()
+    before = copy.deepcopy(dict(pillar))
+    try:
+        yield pillar
+    finally:
+        pillar.clear()
+        pillar.update(before)
 
 
 def pytest_unconfigure():

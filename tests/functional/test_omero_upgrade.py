@@ -11,6 +11,7 @@ import pytest
 from salt.exceptions import CommandExecutionError
 
 from lab.shell import wait_until
+from tests.functional.conftest import own_pillar
 from tests.functional.omero_fixtures import environment, schema, sql
 
 pytest_plugins = ["tests.functional.omero_fixtures"]
@@ -81,8 +82,8 @@ class Installation:
 @pytest.fixture
 def server(tmp_path, repo, database, units, loaders):
     host = loaders("idr-omero")
-    yield Installation(tmp_path, repo, database, units, host.modules.omero, host.modules.pillar.raw())
-    host.modules.saltutil.refresh_pillar()
+    with own_pillar(host) as pillar:
+        yield Installation(tmp_path, repo, database, units, host.modules.omero, pillar)
 
 
 def test_the_installed_release_is_what_the_link_leads_to(server):

@@ -8,6 +8,7 @@ from datetime import datetime
 import pytest
 from salt.exceptions import CommandExecutionError
 
+from tests.functional.conftest import own_pillar
 from tests.functional.omero_fixtures import schema, sql
 
 pytest_plugins = ["tests.functional.omero_fixtures"]
@@ -32,9 +33,9 @@ def module(loaders, database, units, tmp_path):
     host = loaders("idr-omero")
     volume = tmp_path / "data"
     (volume / "OMERO").mkdir(parents=True)
-    host.modules.pillar.raw()["omero"]["data"]["directory"] = str(volume / "OMERO")
-    yield host.modules.omero
-    host.modules.saltutil.refresh_pillar()
+    with own_pillar(host) as pillar:
+        pillar["omero"]["data"]["directory"] = str(volume / "OMERO")
+        yield host.modules.omero
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import zlib
 
 import pytest
 
+from tests.functional.conftest import own_pillar
 from tests.functional.privately import STAND_INS, private_mounts, run, shadow
 
 needs_devices = pytest.mark.skipif(
@@ -336,8 +337,8 @@ def test_status_tells_what_is_used(disks, storage, loaders):
     disk.volume["mount"] = MOUNT
     storage(disk.volume)
     server = loaders("idr-database")
-    server.modules.pillar.raw()["server"]["volumes"] = [disk.volume]
-    try:
+    with own_pillar(server) as pillar:
+        pillar["server"]["volumes"] = [disk.volume]
         status = server.modules.data_volume.status()["database-db"]
         assert status["occupant"]["is_volume"] and 0 < status["used"] < status["size"] <= SIZE
         assert server.modules.data_volume.problems() == []
@@ -346,8 +347,6 @@ def test_status_tells_what_is_used(disks, storage, loaders):
             f"idr-database: volume database-db for {MOUNT}: a restore from a copy hasn't ended, and what it brings "
             "isn't all there. Type the restore once more"
         ]
-    finally:
-        server.modules.saltutil.refresh_pillar()
 
 
 @pytest.fixture
@@ -365,11 +364,9 @@ def freezing(disks, storage, loaders, tmp_path, monkeypatch):
 
     def call(function, *arguments, volumes=(disk.volume,), test=False, **options):
         server = loaders("idr-database", test=test)
-        server.modules.pillar.raw()["server"]["volumes"] = list(volumes)
-        try:
+        with own_pillar(server) as pillar:
+            pillar["server"]["volumes"] = list(volumes)
             return getattr(server.modules.data_volume, function)(*arguments, **options)
-        finally:
-            server.modules.saltutil.refresh_pillar()
 
     call.disk, call.asked = disk, asked.read_text
     return call

@@ -23,7 +23,7 @@ PYTHON = (3, 11)  # of the servers: Debian 12's own, and a package of the RHEL 9
 
 
 def content_hash():
-    """What tells one Salt on a server from another: the locks, the Python and the machine, and what is beside it."""
+    """What tells one Salt on a server from another: its locks, its Python and machine, and that uv stays with it."""
     made_for = f"{sysconfig.get_config_var('SOABI')} {platform.machine()}, and uv"
     locks = b"".join(lock.read_bytes() for lock in (LOCK, BUILD_LOCK, UV_LOCK))
     return hashlib.sha256(locks + made_for.encode()).hexdigest()
